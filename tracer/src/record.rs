@@ -2,6 +2,7 @@
 
 use tcpclose_core::event::Transition;
 use tcpclose_core::finding::Finding;
+use tcpclose_core::summary::Rollup;
 use tcpclose_core::types::Nanos;
 
 use crate::summary::IntervalSummary;
@@ -13,6 +14,8 @@ pub enum Record {
     Finding(Finding),
     /// The summary of an interval.
     Summary(Box<IntervalSummary>),
+    /// The closes of one service in an interval.
+    Rollup(Box<Rollup>),
 }
 
 impl Record {
@@ -22,6 +25,7 @@ impl Record {
         match self {
             Self::Finding(finding) => finding.at(),
             Self::Summary(summary) => summary.connections.to,
+            Self::Rollup(rollup) => rollup.to,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 use tcpclose::output::clock::WallClock;
-use tcpclose::output::json;
+use tcpclose::output::json::{self, JsonOptions};
 use tcpclose::record::Record;
 use tcpclose::summary::{IntervalEnd, Summarizer};
 use tcpclose::usage::Usage;
@@ -296,7 +296,14 @@ impl Host {
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
-        json::write_record(&mut self.lines, record, &self.clock, &mut self.names)?;
+        let (clock, names) = (&self.clock, &mut self.names);
+        json::write_record(
+            &mut self.lines,
+            record,
+            clock,
+            names,
+            &JsonOptions::default(),
+        )?;
         self.counts.lines += 1;
         match self.lines.len() {
             BUFFER.. => self.flush(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Sub;
+use std::ops::{AddAssign, Sub};
 
 use strum::VariantArray as _;
 
@@ -110,6 +110,14 @@ impl<K: CountKey> Default for Counts<K> {
         Self {
             counts: vec![0; K::COUNT].into(),
             kind: PhantomData,
+        }
+    }
+}
+
+impl<K: CountKey> AddAssign<&Self> for Counts<K> {
+    fn add_assign(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
         }
     }
 }

@@ -10,6 +10,8 @@ mod idle_timeouts;
 mod local_ports;
 mod port_pressure;
 mod record;
+mod rollup;
+mod service;
 mod stuck;
 #[cfg(test)]
 mod tests;
@@ -29,11 +31,13 @@ pub use super::ranking::{HeavyHitters, Ranking};
 pub use durations::{DURATION_BUCKETS, DurationSketch, DurationStats, Histogram, RELATIVE_ERROR};
 pub use enum_counts::{CountKey, Counts};
 pub use idle_timeouts::{
-    FoundTimeouts, IdleTimeout, IdleTimeouts, MissedTimeouts, Service, ServiceSide, tolerance,
+    FoundTimeouts, IdleTimeout, IdleTimeouts, MissedTimeouts, ServiceSide, tolerance,
 };
 pub use local_ports::{CONNECTION_STATES, LocalPortStates};
 pub use port_pressure::{PortPressure, PortUse, ReuseRules, ReuseScope, Route};
 pub use record::{Gauges, PerState, ServiceKey, Summary};
+pub use rollup::{MAX_SERVICES, Rollup, RollupCounts, Rollups, ServiceInNetns, Sum};
+pub use service::Service;
 pub use stuck::{StuckCounts, StuckOwner, StuckSummary};
 
 /// Processes, peers and idle timeouts named in each ranking.

@@ -32,6 +32,7 @@ use crate::output::clock::WallClock;
 use crate::plural::plural;
 use crate::record::Record;
 use crate::recording::IfExists;
+use crate::sampling::Sampling;
 use crate::session::{Consumer, Live, Session, now};
 use crate::summary::{IntervalEnd, Summarizer};
 use crate::usage::Usage;
@@ -45,7 +46,7 @@ use socket_server::{AgentQuestion, SocketServer};
 use state_file::StateFile;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::routes::RecentRoutes;
-use tcpclose_core::summary::PortPressure;
+use tcpclose_core::summary::{PortPressure, Rollups};
 use tcpclose_core::types::{Nanos, Port};
 use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
@@ -65,6 +66,9 @@ const SEARCH_TIMEOUT: Nanos = Nanos::from_secs(5);
 
 struct Agent {
     reloadable: ReloadableParts,
+    /// Which single closes outputs get; `None` where they get all.
+    sampling: Option<Sampling>,
+    rollups: Option<Rollups>,
     summarizer: Summarizer,
     /// The port pressure at the end of the last interval.
     pressure: Vec<PortPressure>,
@@ -154,6 +158,7 @@ impl Agent {
             &config.run_directory,
             session.clock(),
             session.recorded_cgroups(),
+            config.json_options(),
         )?;
         let start = WallClock::new(session.clock()).timestamp(first.at);
         let mut stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
@@ -163,8 +168,14 @@ impl Agent {
         }
         let socket_server = listen(&config, questions);
         let reloadable = ReloadableParts::start(config, file, outputs, scrapes)?;
+        let (sampling, has_rollups) = {
+            let config = &reloadable.config;
+            (config.json_options().sampling, config.has_rollups())
+        };
         Ok(Self {
             reloadable,
+            sampling,
+            rollups: has_rollups.then(|| Rollups::new(first.at)),
             summarizer: Summarizer::new(first.at).for_metrics(start, stuck_known_from),
             pressure: Vec::new(),
             snapshot: None,
@@ -196,7 +207,13 @@ impl Agent {
         if let Finding::Close(close) = &finding {
             self.recent_routes.add(close);
         }
-        self.reloadable.outputs.offer(&Arc::new(finding.into()));
+        if let Some(rollups) = &mut self.rollups {
+            rollups.record(&finding);
+        }
+        let is_kept = |sampling: &Sampling| sampling.decide_finding(&finding).is_some();
+        if self.sampling.as_ref().is_none_or(is_kept) {
+            self.reloadable.outputs.offer(&Arc::new(finding.into()));
+        }
     }
 
     fn end_interval(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
@@ -210,6 +227,11 @@ impl Agent {
         self.note_state_writes();
         session.record_interval_end(&end);
         let context = session.interval_context(self.local_ports());
+        let rollups = self.rollups.as_mut();
+        for rollup in rollups.into_iter().flat_map(|it| it.end_interval(end.at)) {
+            let record = Record::Rollup(Box::new(rollup));
+            self.reloadable.outputs.offer(&Arc::new(record));
+        }
         let summary = self.summarizer.end_interval(end, context);
         // Outputs report their own losses, and that of a restart was no record.
         let lost = &summary.connections.lost;

@@ -13,6 +13,7 @@ use crate::cgroup_names::{CgroupNames, RecordedCgroupNames};
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
+use crate::output::json::JsonOptions;
 use crate::output::sink::{ClosingSink, RenderContext, Sink, SinkConfig, SinkThreadHandle, Target};
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::record::Record;
@@ -47,6 +48,7 @@ struct Shared {
     clock: ClockOffset,
     names: Option<SharedCgroupNames>,
     locks: OutputLocks,
+    json: JsonOptions,
 }
 
 impl Outputs {
@@ -60,6 +62,7 @@ impl Outputs {
         run_directory: &Path,
         clock: ClockOffset,
         names: Option<SharedCgroupNames>,
+        json: JsonOptions,
     ) -> anyhow::Result<Self> {
         let mut outputs = Self {
             running: Vec::new(),
@@ -70,6 +73,7 @@ impl Outputs {
                 clock,
                 names,
                 locks: OutputLocks::default(),
+                json,
             },
         };
         for config in configs {
@@ -270,6 +274,7 @@ impl Shared {
             clock: WallClock::new(self.clock.clone()),
             cgroups,
             lock,
+            json: self.json,
         })
     }
 }
@@ -319,7 +324,13 @@ mod tests {
         ))
         .expect("a configuration");
         let clock = ClockOffset::measured();
-        let started = Outputs::start(std::slice::from_ref(&config), folder, clock, None);
+        let started = Outputs::start(
+            std::slice::from_ref(&config),
+            folder,
+            clock,
+            None,
+            JsonOptions::default(),
+        );
         let mut outputs = started.expect("its lock is free");
         offer(&mut outputs, 5_000);
 
@@ -354,7 +365,7 @@ mod tests {
             ..SinkConfig::new(Target::File(folder.join(file)))
         };
         let clock = ClockOffset::measured();
-        let started = Outputs::start(&[config("a")], &folder, clock, None);
+        let started = Outputs::start(&[config("a")], &folder, clock, None, JsonOptions::default());
         let mut outputs = started.expect("a file can be made");
         offer(&mut outputs, 3);
         outputs.reconfigure(&[config("b")], &folder);

@@ -42,7 +42,7 @@ type Pending = Pin<Box<dyn Future<Output = ReloadEvent>>>;
 /// What a reload has waited for.
 pub(super) enum ReloadEvent {
     /// The file was read.
-    Read(anyhow::Result<Config>),
+    Read(Box<anyhow::Result<Config>>),
     /// The former HTTP endpoint has released its port, and this one is wanted.
     HttpServerStopped(PrometheusConfig),
     /// The removed outputs have ended, or have used up their time.
@@ -80,7 +80,7 @@ impl ReloadableParts {
         }
         sd_notify::reloading();
         let read = read(self.file.clone(), self.config.clone());
-        self.pending = Some(Box::pin(async { ReloadEvent::Read(read.await) }));
+        self.pending = Some(Box::pin(async { ReloadEvent::Read(Box::new(read.await)) }));
     }
 
     /// Waits for the next event of the reload in progress; forever if there is none. Safe to
@@ -97,14 +97,16 @@ impl ReloadableParts {
     /// Advances the reload.
     pub fn on_event(&mut self, event: ReloadEvent) {
         match event {
-            ReloadEvent::Read(Ok(config)) => self.apply(config),
-            ReloadEvent::Read(Err(error)) => {
-                notice!("the configuration is unchanged: {error:#}");
-                // Log rotation needs new files even so.
-                self.outputs
-                    .reconfigure(&self.config.outputs, &self.config.run_directory);
-                self.wait_for_outputs();
-            }
+            ReloadEvent::Read(read) => match *read {
+                Ok(config) => self.apply(config),
+                Err(error) => {
+                    notice!("the configuration is unchanged: {error:#}");
+                    // Log rotation needs new files even so.
+                    self.outputs
+                        .reconfigure(&self.config.outputs, &self.config.run_directory);
+                    self.wait_for_outputs();
+                }
+            },
             ReloadEvent::HttpServerStopped(wanted) => {
                 self.listen_again(wanted);
                 self.finish_applying();
@@ -128,6 +130,8 @@ impl ReloadableParts {
             state_file,
             reader_nice,
             answer_commands,
+            sample,
+            rollups,
             trace,
             prometheus,
             outputs,
@@ -139,6 +143,8 @@ impl ReloadableParts {
             ("state_file", state_file != config.state_file),
             ("reader_nice", reader_nice != config.reader_nice),
             ("answer_commands", answer_commands != config.answer_commands),
+            ("sample", sample != config.sample),
+            ("rollups", rollups != config.rollups),
             ("[trace]", trace != config.trace),
         ];
         for (name, _) in needs_restart.iter().filter(|(_, changed)| *changed) {

@@ -17,9 +17,11 @@ use crate::output::unbuffered_stdout::unbuffered_stdout;
 use crate::output::writer::{self, Line, Writer, WriterEnd};
 use crate::record::Record;
 use crate::recording::Damage;
+use crate::sampling::Sampling;
 use crate::session::{Consumer, QuietTime, Replay, Session};
 use crate::summary::{IntervalEnd, Summarizer};
 use tcpclose_core::finding::Finding;
+use tcpclose_core::summary::Rollups;
 use tcpclose_core::types::Nanos;
 
 /// The most summaries of times in which the recording has no entries: those of a week of minutes.
@@ -38,6 +40,7 @@ pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::R
     let options = writer::Options {
         clock: WallClock::new(session.clock()),
         cgroups: Box::new(RecordedCgroupNames::new(session.cgroups())),
+        json: config.json_options(),
         ..writer::Options::default()
     };
     let out = unbuffered_stdout().context("stdout cannot be used")?;
@@ -45,6 +48,8 @@ pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::R
     let replay = SummaryReplay {
         writer: writer.context("starting the writer failed")?,
         interval: config.interval.into(),
+        sampling: config.json_options().sampling,
+        has_rollups: config.has_rollups(),
         running: None,
         interval_end: None,
         quiet: QuietTime::new(MAX_QUIET_SUMMARIES),
@@ -59,13 +64,21 @@ pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::R
 struct SummaryReplay {
     writer: Writer,
     interval: Nanos,
-    running: Option<(Summarizer, NextIntervalEnd)>,
+    sampling: Option<Sampling>,
+    has_rollups: bool,
+    running: Option<(Counters, NextIntervalEnd)>,
     /// The end of the interval that the inputs have reached.
     interval_end: Option<IntervalEnd>,
     quiet: QuietTime,
     /// Nothing more will be written: the reader of stdout has gone, or there is no later interval.
     is_finished: bool,
     stop: Arc<AtomicBool>,
+}
+
+/// What counts the findings of the current interval.
+struct Counters {
+    summarizer: Summarizer,
+    rollups: Option<Rollups>,
 }
 
 /// When the current interval ends.
@@ -83,7 +96,7 @@ impl Consumer<Replay> for SummaryReplay {
     fn before_findings(&mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         match (session.take_interval_end(), &self.running) {
             (Some(first), None) => {
-                self.running = Some((Summarizer::new(first.at), NextIntervalEnd::Recorded));
+                self.running = Some((self.counters(first.at), NextIntervalEnd::Recorded));
             }
             // The interval ends once it has its findings.
             (Some(end), Some(_)) => self.interval_end = Some(end),
@@ -93,10 +106,16 @@ impl Consumer<Replay> for SummaryReplay {
     }
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
-        if let Some((summarizer, _)) = &mut self.running {
-            summarizer.take(&finding);
+        if let Some((counters, _)) = &mut self.running {
+            counters.summarizer.take(&finding);
+            if let Some(rollups) = &mut counters.rollups {
+                rollups.record(&finding);
+            }
         }
-        self.write(finding.into());
+        let is_kept = |sampling: &Sampling| sampling.decide_finding(&finding).is_some();
+        if self.sampling.as_ref().is_none_or(is_kept) {
+            self.write(finding.into());
+        }
         Ok(())
     }
 
@@ -129,14 +148,18 @@ impl Consumer<Replay> for SummaryReplay {
 }
 
 impl SummaryReplay {
+    fn counters(&self, at: Nanos) -> Counters {
+        Counters {
+            summarizer: Summarizer::new(at),
+            rollups: self.has_rollups.then(|| Rollups::new(at)),
+        }
+    }
+
     /// Ends the intervals of the configuration that are over by now.
     fn end_intervals(&mut self, session: &Session<Replay>) {
         let now = session.now();
         if self.running.is_none() && now > Nanos(0) {
-            self.running = Some((
-                Summarizer::new(now),
-                NextIntervalEnd::At(now + self.interval),
-            ));
+            self.running = Some((self.counters(now), NextIntervalEnd::At(now + self.interval)));
         }
         let Some((_, NextIntervalEnd::At(first))) = self.running else {
             return;
@@ -163,10 +186,17 @@ impl SummaryReplay {
     }
 
     fn end_interval(&mut self, session: &Session<Replay>, end: IntervalEnd) {
-        let Some((summarizer, _)) = &mut self.running else {
+        let Some((counters, _)) = &mut self.running else {
             return;
         };
-        let summary = summarizer.end_interval(end, session.interval_context(&BTreeSet::new()));
+        let rollups = counters.rollups.as_mut();
+        let rollups = rollups.map_or_else(Vec::new, |rollups| rollups.end_interval(end.at));
+        let summary = counters
+            .summarizer
+            .end_interval(end, session.interval_context(&BTreeSet::new()));
+        for rollup in rollups {
+            self.write(Record::Rollup(Box::new(rollup)));
+        }
         self.write(Record::Summary(Box::new(summary)));
     }
 

@@ -14,10 +14,6 @@ use super::socket_server::{AgentQuestion, next_question};
 use super::state_file::SAVE_INTERVAL;
 
 /// An event for the agent's loop.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one exists at a time, and reloads are rare"
-)]
 pub(super) enum Wakeup {
     /// An interval is over.
     IntervalEnd,

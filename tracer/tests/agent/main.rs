@@ -20,6 +20,7 @@ mod recording;
 mod reload;
 mod restart;
 mod rights;
+mod sampling;
 mod self_test;
 mod soak;
 mod summaries;

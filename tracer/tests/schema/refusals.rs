@@ -10,6 +10,10 @@ fn a_record_that_lacks_any_one_field_is_refused() {
             let Some((parent, name)) = pointer.rsplit_once('/') else {
                 continue;
             };
+            // The records of agents that do not sample lack it.
+            if pointer == "/sample" {
+                continue;
+            }
             let mut cut = example.clone();
             let Some(Value::Object(members)) = cut.pointer_mut(parent) else {
                 continue;

@@ -58,6 +58,7 @@ pub fn render_context() -> RenderContext {
         clock: clock(),
         cgroups: Box::new(NoCgroups),
         lock: None,
+        json: json::JsonOptions::default(),
     }
 }
 
@@ -198,7 +199,14 @@ pub fn loss(lost: u64) -> Arc<Record> {
 /// The record that `watch --format json` would print.
 pub fn record(record: &Record) -> Value {
     let mut line = Vec::new();
-    json::write_record(&mut line, record, &clock(), &mut NoCgroups).expect("JSON");
+    json::write_record(
+        &mut line,
+        record,
+        &clock(),
+        &mut NoCgroups,
+        &json::JsonOptions::default(),
+    )
+    .expect("JSON");
     serde_json::from_slice(&line).expect("JSON")
 }
 

@@ -10,11 +10,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
-
+use super::service::Service;
 use crate::finding::{Cause, Close, Initiator, Side};
 use crate::ranking::HeavyHitters;
-use crate::types::{Nanos, NetNs, Port, Role, SharedOwner};
+use crate::types::{Nanos, NetNs, SharedOwner};
 
 /// The shortest silence that counts: two ticks of the kernel's clock, at `CONFIG_HZ=100`.
 const MIN_SILENCE: Nanos = Nanos::from_millis(20);
@@ -30,15 +29,6 @@ const MIN_SHARE: (u64, u64) = (3, 4);
 const MAX_SERVICES: usize = 512;
 /// The most different silences of one of them that are counted at one time.
 const MAX_SILENCES: usize = 64;
-
-/// What connections have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// They were accepted on this port of this host.
-    Listening(Port),
-    /// This host opened them to this address and port.
-    Peer(SocketAddr),
-}
 
 /// The connections of a service that one side closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -262,14 +252,9 @@ fn rounded(silence: Nanos) -> Nanos {
 }
 
 fn service_side(close: &Close) -> Option<ServiceSide> {
-    let tuple = &close.endpoint.tuple;
     Some(ServiceSide {
         netns: close.endpoint.netns,
-        service: match close.endpoint.role {
-            Role::Server => Service::Listening(tuple.local_port?),
-            Role::Client => Service::Peer(tuple.peer()),
-            Role::Unknown => return None,
-        },
+        service: Service::from_endpoint(&close.endpoint)?,
         closed_by: match close.initiator {
             Initiator::Local => Side::Local,
             Initiator::Peer => Side::Peer,

@@ -1,11 +1,13 @@
 //! Silences that show a timeout, and their false friends.
 
+use std::net::SocketAddr;
+
 use smallvec::smallvec;
 
 use super::*;
 use crate::finding::{ClosePath, SegmentFlags, Step};
 use crate::samples;
-use crate::types::Certainty;
+use crate::types::{Certainty, Role};
 
 /// A close of a client's connection by its server: `(seconds of its beginning, ms of silence)`.
 fn close((began, silence): (u64, u64)) -> Close {

@@ -20,8 +20,11 @@ use thiserror::Error;
 
 use crate::agent_socket::DEFAULT_RUN_DIRECTORY;
 use crate::filter::config::KernelFilter;
+use crate::output::json::JsonOptions;
 use crate::output::prometheus::fixed_series;
 use crate::output::sink::{RateLimit, RecordKind, SinkConfig, Target};
+use crate::pair_id::PairKey;
+use crate::sampling::Sampling;
 use crate::toml_duration::duration;
 use tcpclose_core::stuck::MIN_STUCK_AFTER;
 use tcpclose_core::types::Port;
@@ -65,6 +68,11 @@ pub struct Config {
     pub reader_nice: i32,
     /// Whether commands on this host may ask the agent.
     pub answer_commands: bool,
+    /// The share of connections whose single records outputs get.
+    #[serde(deserialize_with = "rate")]
+    pub sample: f64,
+    /// Whether there are rollups; where it is not set, if `sample` is less than 1.
+    pub rollups: Option<bool>,
     /// Which connections are traced.
     pub trace: KernelFilter,
     /// The HTTP endpoint.
@@ -120,6 +128,8 @@ impl Default for Config {
             state_file: None,
             reader_nice: READER_NICE,
             answer_commands: true,
+            sample: 1.0,
+            rollups: None,
             trace: KernelFilter::default(),
             prometheus: PrometheusConfig::default(),
             outputs: vec![quiet],
@@ -137,6 +147,24 @@ impl Config {
             output.target = Target::Stdout;
         }
         config
+    }
+}
+
+impl Config {
+    /// Returns what all records of the agent have in common.
+    #[must_use]
+    pub fn json_options(&self) -> JsonOptions {
+        let pair_key = PairKey::default();
+        JsonOptions {
+            pair_key,
+            sampling: Sampling::new(self.sample, pair_key),
+        }
+    }
+
+    /// Returns whether there are rollups.
+    #[must_use]
+    pub fn has_rollups(&self) -> bool {
+        self.rollups.unwrap_or(self.sample < 1.0)
     }
 }
 
@@ -252,6 +280,16 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         return Err(de::Error::custom("an interval must be at least \"1s\""));
     }
     Ok(interval)
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let rate = f64::deserialize(deserializer).ok();
+    let rate = rate.filter(|rate| *rate > 0.0 && *rate <= 1.0);
+    rate.ok_or_else(|| {
+        de::Error::custom(
+            "a share above 0 is needed here, at most 1: 0.01 keeps one connection of a hundred",
+        )
+    })
 }
 
 fn reader_nice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {

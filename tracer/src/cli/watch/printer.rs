@@ -19,6 +19,7 @@ use crate::notice::notice;
 use crate::output::Format;
 use crate::output::clock::WallClock;
 use crate::output::close_tally::CloseTally;
+use crate::output::json::JsonOptions;
 use crate::output::loss_message;
 use crate::output::stuck_digest::StuckDigest;
 use crate::output::symbols::Symbols;
@@ -112,6 +113,7 @@ impl LinePrinter {
                 colours: args.table.output.has_colours(),
                 symbols,
             },
+            json: JsonOptions::default(),
             capacity: DEFAULT_CAPACITY,
         };
         let out = unbuffered_stdout().context("stdout cannot be used")?;

@@ -1,5 +1,6 @@
 //! JSON lines, version 1: the records themselves are in `json/record/` and `json/summary/`.
 
+mod counts_by_word;
 mod record;
 mod serializer;
 mod summary;
@@ -22,9 +23,20 @@ use super::clock::WallClock;
 use super::compare::{Compared, Recorded};
 use super::triage::Triage;
 use crate::cgroup_names::CgroupNames;
+use crate::pair_id::PairKey;
 use crate::record::Record;
-use record::OwnerCgroups;
+use crate::sampling::Sampling;
+use record::{RecordContext, Sample};
 use serializer::JsonSerializer;
+
+/// What the records of one agent have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonOptions {
+    /// The key of the pair ids.
+    pub pair_key: PairKey,
+    /// How single closes are sampled; `None` where all are kept.
+    pub sampling: Option<Sampling>,
+}
 
 /// Appends a record as one line.
 ///
@@ -36,13 +48,14 @@ pub fn write_record(
     record: &Record,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
+    options: &JsonOptions,
 ) -> io::Result<()> {
     write_line(line, |serializer| {
-        serialize(record, clock, cgroups, serializer)
+        serialize(record, clock, cgroups, options, serializer)
     })
 }
 
-/// Appends a finding's record as one line.
+/// Appends a finding's record as one line, with the default options.
 ///
 /// # Errors
 /// Fails as [`write_record`] does.
@@ -53,11 +66,11 @@ pub fn write_finding(
     cgroups: &mut dyn CgroupNames,
 ) -> io::Result<()> {
     write_line(line, |serializer| {
-        serialize_finding(finding, clock, cgroups, serializer)
+        serialize_finding(finding, clock, cgroups, &JsonOptions::default(), serializer)
     })
 }
 
-/// Appends the record of a stuck socket as one line.
+/// Appends the record of a stuck socket as one line, with the default options.
 ///
 /// # Errors
 /// Fails as [`write_record`] does.
@@ -68,7 +81,7 @@ pub fn write_stuck(
     cgroups: &mut dyn CgroupNames,
 ) -> io::Result<()> {
     write_line(line, |serializer| {
-        serialize_stuck(stuck, clock, cgroups, serializer)
+        serialize_stuck(stuck, clock, cgroups, &JsonOptions::default(), serializer)
     })
 }
 
@@ -118,20 +131,37 @@ pub fn to_value(
     record: &Record,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
+    options: &JsonOptions,
 ) -> serde_json::Result<Value> {
-    serialize(record, clock, cgroups, value::Serializer)
+    serialize(record, clock, cgroups, options, value::Serializer)
+}
+
+impl JsonOptions {
+    /// Returns what the record of a finding says about sampling. A record that was not kept is not
+    /// written where sampling is on.
+    fn sample(&self, finding: &Finding) -> Option<Sample> {
+        let sampling = self.sampling.as_ref()?;
+        let kept_for = sampling.decide_finding(finding)?;
+        Some(Sample::new(sampling, kept_for))
+    }
 }
 
 fn serialize<S: serde::Serializer>(
     record: &Record,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
+    options: &JsonOptions,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match record {
-        Record::Finding(finding) => serialize_finding(finding, clock, cgroups, serializer),
+        Record::Finding(finding) => serialize_finding(finding, clock, cgroups, options, serializer),
         Record::Summary(summary) => {
-            summary::Summary::new(summary, clock, cgroups).serialize(serializer)
+            let sample = Sample::always(options.sampling.as_ref());
+            summary::Summary::new(summary, clock, cgroups, sample).serialize(serializer)
+        }
+        Record::Rollup(rollup) => {
+            let sample = Sample::always(options.sampling.as_ref());
+            record::Rollup::new(rollup, clock, sample).serialize(serializer)
         }
     }
 }
@@ -140,23 +170,33 @@ fn serialize_finding<S: serde::Serializer>(
     finding: &Finding,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
+    options: &JsonOptions,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
+    let sample = options.sample(finding);
     match finding {
         Finding::Close(close) => {
             let owner = cgroup_of(close.owner.as_ref());
-            with_cgroups(owner, &close.endpoint, cgroups, |cgroups| {
-                record::Close::new(close, clock, cgroups).serialize(serializer)
-            })
+            with_context(
+                owner,
+                &close.endpoint,
+                cgroups,
+                (options, sample),
+                |context| record::Close::new(close, clock, context).serialize(serializer),
+            )
         }
         Finding::TimeWait(time_wait) => {
             let owner = cgroup_of(time_wait.owner.as_ref());
-            with_cgroups(owner, &time_wait.endpoint, cgroups, |cgroups| {
-                record::TimeWait::new(time_wait, clock, cgroups).serialize(serializer)
-            })
+            with_context(
+                owner,
+                &time_wait.endpoint,
+                cgroups,
+                (options, sample),
+                |context| record::TimeWait::new(time_wait, clock, context).serialize(serializer),
+            )
         }
-        Finding::Stuck(stuck) => serialize_stuck(stuck, clock, cgroups, serializer),
-        Finding::Loss(loss) => record::Loss::new(loss, clock).serialize(serializer),
+        Finding::Stuck(stuck) => serialize_stuck(stuck, clock, cgroups, options, serializer),
+        Finding::Loss(loss) => record::Loss::new(loss, clock, sample).serialize(serializer),
     }
 }
 
@@ -164,11 +204,18 @@ fn serialize_stuck<S: serde::Serializer>(
     stuck: &StuckSocket,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
+    options: &JsonOptions,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    with_cgroups(stuck.socket.cgroup, &stuck.endpoint, cgroups, |cgroups| {
-        record::StuckRecord::new(stuck, clock, cgroups).serialize(serializer)
-    })
+    let cgroup = stuck.socket.cgroup;
+    let sample = Sample::always(options.sampling.as_ref());
+    with_context(
+        cgroup,
+        &stuck.endpoint,
+        cgroups,
+        (options, sample),
+        |context| record::StuckRecord::new(stuck, clock, context).serialize(serializer),
+    )
 }
 
 fn cgroup_of(owner: Option<&SharedOwner>) -> Option<CgroupId> {
@@ -177,11 +224,12 @@ fn cgroup_of(owner: Option<&SharedOwner>) -> Option<CgroupId> {
 
 /// Calls `serialize` with the names of the owner's cgroup and of that of the process at the other
 /// end.
-fn with_cgroups<T>(
+fn with_context<T>(
     owner: Option<CgroupId>,
     endpoint: &Endpoint,
     cgroups: &mut dyn CgroupNames,
-    serialize: impl FnOnce(OwnerCgroups<'_>) -> T,
+    (options, sample): (&JsonOptions, Option<Sample>),
+    serialize: impl FnOnce(RecordContext<'_>) -> T,
 ) -> T {
     let peer = cgroup_of(endpoint.peer_owner.as_ref());
     let is_same = peer == owner;
@@ -190,9 +238,11 @@ fn with_cgroups<T>(
         .filter(|_| !is_same)
         .and_then(|id| cgroups.name(id.get()).cloned());
     let of_owner = owner.and_then(|id| cgroups.name(id.get()));
-    serialize(OwnerCgroups {
+    serialize(RecordContext {
         owner: of_owner,
         peer_owner: if is_same { of_owner } else { of_peer.as_ref() },
+        pair_key: options.pair_key,
+        sample,
     })
 }
 

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
@@ -5,9 +6,10 @@ use crate::cgroup_names::NoCgroups;
 use crate::escape::is_hostile;
 use crate::output::samples::{self, OneCgroup, us};
 use crate::output::summary_samples;
-use tcpclose_core::finding::{Close, Loss, LossLocation};
+use tcpclose_core::finding::{Bytes, Cause, Close, ClosePath, Initiator, Loss, LossLocation};
 use tcpclose_core::process::{Container, ContainerNames, PodName};
-use tcpclose_core::types::{Owner, OwnerSource};
+use tcpclose_core::summary::Rollups;
+use tcpclose_core::types::{Owner, OwnerSource, Role};
 use tcpclose_sys::host::cgroup::CgroupName;
 
 fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {
@@ -284,7 +286,14 @@ fn summary() -> serde_json::Value {
     let mut line = Vec::new();
     let record = Record::Summary(Box::new(summary_samples::summary()));
     let cgroups = &mut OneCgroup::new("/system.slice/app.service", None);
-    write_record(&mut line, &record, &samples::clock(), cgroups).expect("memory takes everything");
+    write_record(
+        &mut line,
+        &record,
+        &samples::clock(),
+        cgroups,
+        &JsonOptions::default(),
+    )
+    .expect("memory takes everything");
     serde_json::from_slice(&line).expect("valid JSON")
 }
 
@@ -292,12 +301,65 @@ fn summary() -> serde_json::Value {
 /// from it.
 #[test]
 fn a_summary_is_the_documented_record() {
+    assert_eq!(summary(), documented("summary"));
+}
+
+/// As with the summary.
+#[test]
+fn a_rollup_of_an_agent_that_samples_is_the_documented_record() {
+    let mut rollups = Rollups::new(Nanos::from_secs(120));
+    for number in 0..4 {
+        let sample = samples::three_way();
+        let tuple = ("10.0.0.1:443", "10.0.0.2:40000");
+        let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let is_reset = number == 3;
+        let close = Close {
+            path: if is_reset {
+                ClosePath::Reset
+            } else {
+                sample.path
+            },
+            initiator: if is_reset {
+                Initiator::Local
+            } else {
+                sample.initiator
+            },
+            cause: is_reset.then_some(Cause::UnreadData),
+            bytes: Bytes {
+                sent: Some(210),
+                received: (!is_reset).then_some(173),
+            },
+            endpoint: Endpoint {
+                tuple: (end(tuple.0), end(tuple.1)).into(),
+                role: Role::Server,
+                lifetime: Some(Nanos(8_400_000)),
+                ..sample.endpoint
+            },
+            ..sample
+        };
+        rollups.record(&Finding::Close(Box::new(close)));
+    }
+    let options = JsonOptions {
+        sampling: Sampling::new(0.01, PairKey::default()),
+        ..JsonOptions::default()
+    };
+    let mut lines = Vec::new();
+    for rollup in rollups.end_interval(Nanos::from_secs(180)) {
+        let record = Record::Rollup(Box::new(rollup));
+        let clock = samples::clock();
+        write_record(&mut lines, &record, &clock, &mut NoCgroups, &options).expect("memory");
+    }
+    let rollup: serde_json::Value = serde_json::from_slice(&lines).expect("one record");
+    assert_eq!(rollup, documented("rollup"));
+}
+
+/// Returns the first example of a kind in docs/json.md.
+fn documented(kind: &str) -> serde_json::Value {
     let docs = include_str!("../../../../docs/json.md");
     let examples = docs.split("```json\n").skip(1);
     let examples = examples.filter_map(|after| after.split_once("\n```"));
-    let example = examples
+    examples
         .map(|(block, _)| serde_json::from_str(block).expect("an example is JSON"))
-        .find(|example: &serde_json::Value| example["kind"] == "summary")
-        .expect("there is an example of a summary");
-    assert_eq!(summary(), example);
+        .find(|example: &serde_json::Value| example["kind"] == kind)
+        .unwrap_or_else(|| panic!("there is no example of a {kind}"))
 }

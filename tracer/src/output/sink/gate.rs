@@ -57,7 +57,7 @@ impl Gate {
             .as_mut();
         let passes = match record {
             Record::Finding(finding) => containers::passes(&self.filter, finding, cgroups),
-            Record::Summary(_) => true,
+            Record::Summary(_) | Record::Rollup(_) => true,
         };
         if !passes {
             return Decision::Filter;

@@ -29,6 +29,7 @@ pub enum RecordKind {
     TimeWait,
     Stuck,
     Summary,
+    Rollup,
     Loss,
 }
 
@@ -42,17 +43,19 @@ impl RecordKind {
             Record::Finding(Finding::Stuck(_)) => Self::Stuck,
             Record::Finding(Finding::Loss(_)) => Self::Loss,
             Record::Summary(_) => Self::Summary,
+            Record::Rollup(_) => Self::Rollup,
         }
     }
 }
 
-/// Returns whether a rate limit applies to the record. Summaries and losses are few, and they
-/// report what was cut. The end of a stuck socket must reach those who were alerted to its start.
+/// Returns whether a rate limit applies to the record. Summaries, rollups and losses are few, and
+/// they report what was cut. The end of a stuck socket must reach those who were alerted to its
+/// start.
 pub(super) const fn is_limited(record: &Record) -> bool {
     match record {
         Record::Finding(Finding::Close(_) | Finding::TimeWait(_)) => true,
         Record::Finding(Finding::Stuck(stuck)) => stuck.resolution().is_none(),
-        Record::Finding(Finding::Loss(_)) | Record::Summary(_) => false,
+        Record::Finding(Finding::Loss(_)) | Record::Summary(_) | Record::Rollup(_) => false,
     }
 }
 
@@ -72,7 +75,9 @@ impl Severity {
         match record {
             // Nobody is to be alerted.
             Record::Finding(finding) if finding.is_self_test() => Self::Info,
-            Record::Finding(Finding::Close(_)) | Record::Summary(_) => Self::Info,
+            Record::Finding(Finding::Close(_)) | Record::Summary(_) | Record::Rollup(_) => {
+                Self::Info
+            }
             Record::Finding(Finding::TimeWait(_)) => Self::Debug,
             Record::Finding(Finding::Stuck(stuck)) if stuck.resolution().is_some() => Self::Notice,
             Record::Finding(Finding::Stuck(_) | Finding::Loss(_)) => Self::Warning,

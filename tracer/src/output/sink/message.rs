@@ -8,12 +8,13 @@ use crate::output::close_text::MIN_SILENCE;
 use crate::output::duration::push_with_unit;
 use crate::output::loss_message;
 use crate::output::owner_text::push_owner;
+use crate::plural::plural;
 use crate::record::Record;
 use tcpclose_core::finding::{
     Cause, Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
 };
 use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
-use tcpclose_core::summary::{StuckSummary, Summary};
+use tcpclose_core::summary::{Rollup, Service, StuckSummary, Summary};
 use tcpclose_core::types::{Nanos, OwnerSource, Role, SharedOwner};
 
 /// Returns one line without control characters.
@@ -33,7 +34,20 @@ fn line_of(record: &Record) -> String {
         Record::Finding(Finding::Stuck(stuck)) => stuck_text(stuck),
         Record::Finding(Finding::Loss(loss)) => loss_message(loss),
         Record::Summary(summary) => summary_text(&summary.connections),
+        Record::Rollup(rollup) => rollup_text(rollup),
     }
+}
+
+/// `port 443: 812 connections closed, 3 of them abnormally`
+fn rollup_text(rollup: &Rollup) -> String {
+    let service = match rollup.service.map(|it| it.service) {
+        Some(Service::Listening(port)) => format!("port {port}"),
+        Some(Service::Peer(peer)) => format!("to {peer}"),
+        None => "other services".to_owned(),
+    };
+    let (closed, abnormal) = (rollup.counts.closes.total(), rollup.counts.causes.total());
+    let connections = plural(closed, "connection", "connections");
+    format!("{service}: {closed} {connections} closed, {abnormal} of them abnormally")
 }
 
 /// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed three_way, initiated by peer, 3

@@ -223,7 +223,7 @@ impl Sink {
     pub fn offer(&mut self, record: &Arc<Record>) {
         let passes_filter = match &**record {
             Record::Finding(finding) => self.config.filter.matches(finding),
-            Record::Summary(_) => true,
+            Record::Summary(_) | Record::Rollup(_) => true,
         };
         let wanted = passes_filter && self.config.kinds.contains(&RecordKind::from_record(record));
         let passes = match &mut self.bucket {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cgroup_names::{CgroupNames, NoCgroups};
 use crate::clock_offset::ClockOffset;
 use crate::output::clock::WallClock;
-use crate::output::json;
+use crate::output::json::{self, JsonOptions};
 use crate::record::Record;
 
 /// What an output needs, besides the records, to render them.
@@ -19,6 +19,8 @@ pub struct RenderContext {
     pub cgroups: Box<dyn CgroupNames>,
     /// A lock that keeps other agents from the destination as long as the output runs.
     pub lock: Option<Arc<File>>,
+    /// What all records of the agent have in common.
+    pub json: JsonOptions,
 }
 
 impl Default for RenderContext {
@@ -28,6 +30,7 @@ impl Default for RenderContext {
             clock: WallClock::new(ClockOffset::measured()),
             cgroups: Box::new(NoCgroups),
             lock: None,
+            json: JsonOptions::default(),
         }
     }
 }
@@ -35,13 +38,19 @@ impl Default for RenderContext {
 impl RenderContext {
     /// Appends the JSON record as a line.
     pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, record: &Record) {
-        json::write_record(lines, record, &self.clock, self.cgroups.as_mut())
-            .expect("writing to memory cannot fail, and every value has a JSON form");
+        json::write_record(
+            lines,
+            record,
+            &self.clock,
+            self.cgroups.as_mut(),
+            &self.json,
+        )
+        .expect("writing to memory cannot fail, and every value has a JSON form");
     }
 
     /// Returns the JSON record, with names unescaped.
     pub(super) fn value(&mut self, record: &Record) -> Value {
-        json::to_value(record, &self.clock, self.cgroups.as_mut())
+        json::to_value(record, &self.clock, self.cgroups.as_mut(), &self.json)
             .expect("every value has a JSON form")
     }
 }

@@ -83,6 +83,7 @@ mod tests {
             clock: samples::clock(),
             cgroups: Box::new(NoCgroups),
             lock: None,
+            json: Default::default(),
         }
     }
 

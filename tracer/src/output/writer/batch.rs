@@ -110,6 +110,7 @@ impl Formatter {
             tally,
             view,
             table,
+            json: json_options,
             ..
         } = &mut self.options;
         if let (Some(tally), Line::Record(Record::Finding(Finding::Close(close)))) = (tally, line) {
@@ -120,7 +121,7 @@ impl Formatter {
         }
         match (self.format, line) {
             (Format::Json, Line::Record(record)) => {
-                json::write_record(batch, record, clock, cgroups.as_mut())?;
+                json::write_record(batch, record, clock, cgroups.as_mut(), json_options)?;
             }
             (Format::Json, Line::Transition(raw)) => {
                 json::write_transition(batch, &raw.transition, raw.time_in_old_state, clock)?;
@@ -144,7 +145,7 @@ impl Formatter {
             // Of these, JSON has a record for each socket.
             (Format::Json, Line::Stuck(_)) => {}
             (_, Line::Record(Record::Finding(Finding::Loss(_) | Finding::Stuck(_)))) => {}
-            (_, Line::Record(Record::Summary(_))) => {}
+            (_, Line::Record(Record::Summary(_) | Record::Rollup(_))) => {}
             (_, Line::Transition(raw)) => {
                 self.transitions
                     .write_transition(batch, &raw.transition, raw.time_in_old_state);
@@ -161,7 +162,7 @@ impl Formatter {
             ..
         } = &mut self.options;
         match line {
-            Line::Record(Record::Summary(_)) => true,
+            Line::Record(Record::Summary(_) | Record::Rollup(_)) => true,
             Line::Record(Record::Finding(finding)) => {
                 containers::passes(filter, finding, cgroups.as_mut())
             }

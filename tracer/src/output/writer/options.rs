@@ -10,6 +10,7 @@ use crate::cgroup_names::{CgroupNames, NoCgroups};
 use crate::clock_offset::ClockOffset;
 use crate::output::clock::WallClock;
 use crate::output::close_tally::CloseTally;
+use crate::output::json::JsonOptions;
 use crate::output::stuck_digest::StuckGroup;
 use crate::output::table::TableOptions;
 use crate::output::terminal::Size;
@@ -52,6 +53,8 @@ pub struct Options {
     pub terminal: fn() -> Option<Size>,
     /// How the table of closes looks.
     pub table: TableOptions,
+    /// What the records in JSON have in common.
+    pub json: JsonOptions,
     /// The most lines that wait, at least 1; further ones are dropped and counted.
     pub capacity: usize,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             tally: None,
             terminal: || None,
             table: TableOptions::default(),
+            json: JsonOptions::default(),
             capacity: DEFAULT_CAPACITY,
         }
     }
@@ -84,6 +88,7 @@ impl fmt::Debug for Options {
             tally,
             terminal: _,
             table,
+            json,
             capacity,
         } = self;
         f.debug_struct("Options")
@@ -93,6 +98,7 @@ impl fmt::Debug for Options {
             .field("view", view)
             .field("tally", tally)
             .field("table", table)
+            .field("json", json)
             .field("capacity", capacity)
             .finish_non_exhaustive()
     }

@@ -345,7 +345,14 @@ fn a_full_disk_is_reported_and_the_lines_it_took_are_not_lost() {
     let Options {
         clock, mut cgroups, ..
     } = options(0);
-    super::super::json::write_record(&mut one, &record, &clock, cgroups.as_mut()).expect("memory");
+    super::super::json::write_record(
+        &mut one,
+        &record,
+        &clock,
+        cgroups.as_mut(),
+        &super::super::json::JsonOptions::default(),
+    )
+    .expect("memory");
 
     let disk = Failing(one.len() * 5 / 2, io::ErrorKind::StorageFull);
     let mut writer = Writer::start(Format::Json, options(8), disk).expect("a thread");

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::pair::PairId;
 use super::parts::{Address, VERSION};
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::compare::{self, Recorded, clock_offset};
+use crate::pair_id::{PairId, PairKey};
 use tcpclose_core::compare::{Group, Host, Interval, Pair, Report, Translation};
 
 /// What two recordings show together.
@@ -184,7 +184,11 @@ fn example(pair: &Pair, recorded: &[Recorded; 2]) -> Example {
         }
     });
     Example {
-        pair: numbers.into_iter().flatten().next().map(PairId::from),
+        pair: numbers
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|initial| PairId::new(initial, PairKey::default())),
         a,
         b,
     }

@@ -3,9 +3,10 @@
 
 mod compare;
 mod holder_evidence;
-mod pair;
 mod parts;
+mod rollup;
 mod route;
+mod sample;
 mod stuck;
 mod triage;
 
@@ -23,9 +24,11 @@ use tcpclose_core::finding;
 use tcpclose_core::types::Nanos;
 
 pub(super) use compare::Compare;
-pub(super) use parts::{Address, Container, OwnerCgroups, VERSION, netns, rounded_share};
+pub(super) use parts::{Address, Container, RecordContext, VERSION, netns, rounded_share};
 use parts::{Conn, Owner, self_test};
+pub(super) use rollup::Rollup;
 pub(super) use route::Route;
+pub(super) use sample::Sample;
 pub(super) use stuck::{Descriptors, Growth, StuckRecord};
 pub(super) use triage::Triage;
 
@@ -47,13 +50,15 @@ pub(super) struct Close<'a> {
     time_wait: Option<()>,
     #[serde(skip_serializing_if = "Option::is_none")]
     self_test: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 impl<'a> Close<'a> {
     pub(super) fn new(
         close: &'a finding::Close,
         clock: &WallClock,
-        cgroups: OwnerCgroups<'a>,
+        context: RecordContext<'a>,
     ) -> Self {
         let finding::Close {
             at,
@@ -79,10 +84,10 @@ impl<'a> Close<'a> {
             kind: "close",
             ts: clock.rfc3339(*at),
             netns: netns(endpoint.netns),
-            conn: Conn::new(endpoint, clock, cgroups.peer_owner),
+            conn: Conn::new(endpoint, clock, &context),
             owner: owner
                 .as_deref()
-                .map(|owner| Owner::new(owner, cgroups.owner)),
+                .map(|owner| Owner::new(owner, context.owner)),
             close: ClosePath {
                 path: path.into(),
                 initiator: initiator.into(),
@@ -114,6 +119,7 @@ impl<'a> Close<'a> {
             }),
             time_wait: None,
             self_test: self_test(endpoint),
+            sample: context.sample,
         }
     }
 }
@@ -130,6 +136,8 @@ pub(super) struct TimeWait<'a> {
     time_wait: TimeWaitDetails,
     #[serde(skip_serializing_if = "Option::is_none")]
     self_test: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 #[derive(Serialize)]
@@ -146,7 +154,7 @@ impl<'a> TimeWait<'a> {
     pub(super) fn new(
         time_wait: &'a finding::TimeWait,
         clock: &WallClock,
-        cgroups: OwnerCgroups<'a>,
+        context: RecordContext<'a>,
     ) -> Self {
         let finding::TimeWait {
             at,
@@ -164,10 +172,10 @@ impl<'a> TimeWait<'a> {
             kind: "time_wait",
             ts: clock.rfc3339(*at),
             netns: netns(endpoint.netns),
-            conn: Conn::new(endpoint, clock, cgroups.peer_owner),
+            conn: Conn::new(endpoint, clock, &context),
             owner: owner
                 .as_deref()
-                .map(|owner| Owner::new(owner, cgroups.owner)),
+                .map(|owner| Owner::new(owner, context.owner)),
             time_wait: TimeWaitDetails {
                 entered: clock.rfc3339(*entered),
                 dwell_ms: rounded_ms(*dwell),
@@ -177,6 +185,7 @@ impl<'a> TimeWait<'a> {
                 restarts: *restarts,
             },
             self_test: self_test(endpoint),
+            sample: context.sample,
         }
     }
 }
@@ -294,10 +303,12 @@ pub(super) struct Loss {
     location: &'static str,
     repaired: bool,
     duration_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 impl Loss {
-    pub(super) fn new(loss: &finding::Loss, clock: &WallClock) -> Self {
+    pub(super) fn new(loss: &finding::Loss, clock: &WallClock, sample: Option<Sample>) -> Self {
         let finding::Loss {
             at,
             lost,
@@ -313,6 +324,7 @@ impl Loss {
             location: location.into(),
             repaired,
             duration_ms: duration.map(rounded_ms),
+            sample,
         }
     }
 }

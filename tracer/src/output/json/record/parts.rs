@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use super::pair::PairId;
+use super::sample::Sample;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
+use crate::pair_id::{PairId, PairKey};
 use tcpclose_core::finding;
 use tcpclose_core::process;
 use tcpclose_core::types::{self, NetNs};
@@ -32,16 +33,18 @@ pub(in crate::output::json) struct Conn<'a> {
 }
 
 impl<'a> Conn<'a> {
-    /// Returns the connection; `peer_cgroup` is the cgroup of the process at the other end.
+    /// Returns the connection.
     pub(in crate::output::json) fn new(
         endpoint: &'a finding::Endpoint,
         clock: &WallClock,
-        peer_cgroup: Option<&'a CgroupName>,
+        context: &RecordContext<'a>,
     ) -> Self {
         let peer_owner = endpoint.peer_owner.as_deref();
         Self {
             id: endpoint.id.0,
-            pair: endpoint.initial.map(PairId::from),
+            pair: endpoint
+                .initial
+                .map(|initial| PairId::new(initial, context.pair_key)),
             family: endpoint.tuple.ip().into(),
             local: endpoint.tuple.local().into(),
             peer: endpoint.tuple.peer().into(),
@@ -49,16 +52,20 @@ impl<'a> Conn<'a> {
             seen_from_start: endpoint.seen_from_start,
             opened: endpoint.opened.map(|at| clock.rfc3339(at)),
             lifetime_ms: endpoint.lifetime.map(rounded_ms),
-            peer_owner: peer_owner.map(|owner| Owner::new(owner, peer_cgroup)),
+            peer_owner: peer_owner.map(|owner| Owner::new(owner, context.peer_owner)),
         }
     }
 }
 
-/// The cgroups of the processes at both endpoints of a connection, where they are known.
+/// What the record of a connection has besides its finding.
 #[derive(Clone, Copy)]
-pub(in crate::output::json) struct OwnerCgroups<'a> {
+pub(in crate::output::json) struct RecordContext<'a> {
+    /// The cgroup of the process at this endpoint, where that is known.
     pub owner: Option<&'a CgroupName>,
+    /// The cgroup of the process at the other endpoint.
     pub peer_owner: Option<&'a CgroupName>,
+    pub pair_key: PairKey,
+    pub sample: Option<Sample>,
 }
 
 /// Marks the records of the self-test's connections; all others lack the field.

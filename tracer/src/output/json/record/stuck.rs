@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::holder_evidence::Why;
-use super::parts::{Conn, Owner, OwnerCgroups, VERSION, netns, self_test};
+use super::parts::{Conn, Owner, RecordContext, VERSION, netns, self_test};
+use super::sample::Sample;
 use crate::escape::cut;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
@@ -34,6 +35,8 @@ pub(in crate::output::json) struct StuckRecord<'a> {
     stuck: StuckDetails<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     self_test: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 #[derive(Serialize)]
@@ -119,7 +122,7 @@ impl<'a> StuckRecord<'a> {
     pub(in crate::output::json) fn new(
         stuck: &'a StuckSocket,
         clock: &WallClock,
-        cgroups: OwnerCgroups<'a>,
+        context: RecordContext<'a>,
     ) -> Self {
         let StuckSocket {
             at,
@@ -155,7 +158,7 @@ impl<'a> StuckRecord<'a> {
             event: event.into(),
             ts: clock.rfc3339(at),
             netns: netns(endpoint.netns),
-            conn: Conn::new(endpoint, clock, cgroups.peer_owner),
+            conn: Conn::new(endpoint, clock, &context),
             owner: owner.as_deref().map(|owner| match process {
                 Some(known) => Owner::from_process(owner, &known.process),
                 None => Owner::new(owner, None),
@@ -175,13 +178,14 @@ impl<'a> StuckRecord<'a> {
                 unsent_bytes: socket.unsent,
                 fds,
                 owner_unknown: owner_unknown.map(Into::into),
-                cgroup: cgroups.owner.map(|cgroup| cgroup.path.as_str()),
+                cgroup: context.owner.map(|cgroup| cgroup.path.as_str()),
                 advice,
                 why: Why::new(stuck),
                 resolved_by: stuck.resolution().map(Into::into),
                 protocol: socket.mptcp.then_some("mptcp"),
             },
             self_test: self_test(endpoint),
+            sample: context.sample,
         }
     }
 }

@@ -6,9 +6,10 @@ mod stuck;
 
 use std::net::IpAddr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::record::{Address, VERSION, netns, rounded_share};
+use super::counts_by_word::CountsByWord;
+use super::record::{Address, Sample, VERSION, netns, rounded_share};
 use crate::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
@@ -21,7 +22,7 @@ use stuck::StuckSection;
 use tcpclose_core::finding::{
     Cause, ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd,
 };
-use tcpclose_core::summary::{CountKey, Counts, DurationStats, PortPressure};
+use tcpclose_core::summary::{DurationStats, PortPressure};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 /// The summary of an interval.
@@ -44,6 +45,8 @@ pub(super) struct Summary<'a> {
     lost: CountsByWord<LossLocation>,
     outputs: Vec<OutputRecord<'a>>,
     tracer: Option<Tracer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 impl<'a> Summary<'a> {
@@ -51,6 +54,7 @@ impl<'a> Summary<'a> {
         summary: &'a summary::IntervalSummary,
         clock: &WallClock,
         cgroups: &mut dyn CgroupNames,
+        sample: Option<Sample>,
     ) -> Self {
         let summary::IntervalSummary {
             connections,
@@ -134,6 +138,7 @@ impl<'a> Summary<'a> {
                     ms: rounded_ms(time),
                 }),
             }),
+            sample,
         }
     }
 }
@@ -157,16 +162,6 @@ struct Closes {
 struct Resets {
     by: CountsByWord<Side>,
     reason: CountsByWord<Option<ResetReason>>,
-}
-
-/// An object with a number for each kind, including zeros.
-struct CountsByWord<K>(Counts<K>, fn(K) -> &'static str);
-
-impl<K: CountKey> Serialize for CountsByWord<K> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(counts, name) = self;
-        serializer.collect_map(counts.iter().map(|(kind, count)| (name(kind), count)))
-    }
 }
 
 #[derive(Serialize)]

@@ -19,6 +19,7 @@ fn message(settings: &str, record: Record) -> String {
         clock: samples::clock(),
         cgroups: Box::new(NoCgroups),
         lock: None,
+        json: Default::default(),
     };
     let log_record = LogRecord::new(&record, &mut context);
     String::from_utf8(SyslogFormatter::new(&config).format(&log_record)).expect("UTF-8")

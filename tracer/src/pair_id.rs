@@ -1,5 +1,6 @@
 //! The name that both endpoints of a connection have in common.
 
+use std::fmt;
 use std::hash::Hasher as _;
 
 use serde::{Serialize, Serializer};
@@ -7,20 +8,52 @@ use siphasher::sip::SipHasher24;
 
 use tcpclose_core::finding::InitialSequenceNumbers;
 
-/// The key of the hash. It is public: a pair id joins records, and proves nothing.
-const KEY: [u8; 16] = *b"tcpclose pair id";
+/// The key of the hash. Whoever has another one gets other pair ids; a pair id joins records, and
+/// proves nothing, whatever the key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PairKey([u8; 16]);
+
+impl PairKey {
+    /// Returns the key's bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Returns the public key that is used unless a fleet has its own.
+impl Default for PairKey {
+    fn default() -> Self {
+        Self(*b"tcpclose pair id")
+    }
+}
+
+/// Leaves out the key.
+impl fmt::Debug for PairKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairKey").finish_non_exhaustive()
+    }
+}
 
 /// A hash of the two initial sequence numbers, which is the same at both endpoints, also through
 /// NAT. Two connections may have the same one by chance: records are joined by their times, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PairId(u64);
+pub struct PairId(u64);
 
-impl From<InitialSequenceNumbers> for PairId {
-    fn from(InitialSequenceNumbers { iss, irs }: InitialSequenceNumbers) -> Self {
-        let mut hasher = SipHasher24::new_with_key(&KEY);
+impl PairId {
+    /// Returns the pair id of a connection with these numbers, under a key.
+    #[must_use]
+    pub fn new(InitialSequenceNumbers { iss, irs }: InitialSequenceNumbers, key: PairKey) -> Self {
+        let mut hasher = SipHasher24::new_with_key(key.bytes());
         hasher.write(&iss.min(irs).to_le_bytes());
         hasher.write(&iss.max(irs).to_le_bytes());
         Self(hasher.finish())
+    }
+
+    /// Returns it as a number, which any number below 2^64 is as likely to be.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -33,10 +66,10 @@ impl Serialize for PairId {
 
 #[cfg(test)]
 mod tests {
-    use super::{InitialSequenceNumbers, PairId};
+    use super::*;
 
     fn pair(iss: u32, irs: u32) -> PairId {
-        InitialSequenceNumbers { iss, irs }.into()
+        PairId::new(InitialSequenceNumbers { iss, irs }, PairKey::default())
     }
 
     #[test]
