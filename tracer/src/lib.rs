@@ -27,6 +27,7 @@ mod other_namespaces;
 pub mod output;
 pub mod output_status;
 pub mod pair_id;
+pub mod pair_key_source;
 mod plural;
 mod ports;
 pub mod record;

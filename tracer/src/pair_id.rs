@@ -8,12 +8,22 @@ use siphasher::sip::SipHasher24;
 
 use tcpclose_core::finding::InitialSequenceNumbers;
 
-/// The key of the hash. Whoever has another one gets other pair ids; a pair id joins records, and
-/// proves nothing, whatever the key.
+/// The key of the hash. Another key makes other pair ids; a pair id joins records, and proves
+/// nothing, whatever the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PairKey([u8; 16]);
 
 impl PairKey {
+    /// Returns the key with these 32 hexadecimal digits; `None` for any other text.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_hex
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten()?;
+        Some(Self(number.to_be_bytes()))
+    }
+
     /// Returns the key's bytes.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; 16] {
@@ -77,6 +87,19 @@ mod tests {
         assert_eq!(pair(1, 4_000_000_000), pair(4_000_000_000, 1));
         assert_ne!(pair(1, 2), pair(1, 3));
         assert_ne!(pair(1, 2), pair(2, 2));
+    }
+
+    #[test]
+    fn another_key_makes_other_names() {
+        let numbers = InitialSequenceNumbers { iss: 1, irs: 2 };
+        let other = PairKey::from_hex(&"a5".repeat(16)).expect("a key");
+        assert_ne!(
+            PairId::new(numbers, other),
+            PairId::new(numbers, PairKey::default())
+        );
+        // The public key in digits.
+        let public = PairKey::from_hex("746370636c6f73652070616972206964");
+        assert_eq!(public, Some(PairKey::default()));
     }
 
     #[test]

@@ -153,12 +153,13 @@ impl Agent {
         };
         session.record_interval_end(&first);
         wakeups.change_interval(config.interval);
+        let json = config.json_options()?;
         let outputs = Outputs::start(
             &config.outputs,
             &config.run_directory,
             session.clock(),
             session.recorded_cgroups(),
-            config.json_options(),
+            json,
         )?;
         let start = WallClock::new(session.clock()).timestamp(first.at);
         let mut stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
@@ -168,13 +169,10 @@ impl Agent {
         }
         let socket_server = listen(&config, questions);
         let reloadable = ReloadableParts::start(config, file, outputs, scrapes)?;
-        let (sampling, has_rollups) = {
-            let config = &reloadable.config;
-            (config.json_options().sampling, config.has_rollups())
-        };
+        let has_rollups = reloadable.config.has_rollups();
         Ok(Self {
             reloadable,
-            sampling,
+            sampling: json.sampling,
             rollups: has_rollups.then(|| Rollups::new(first.at)),
             summarizer: Summarizer::new(first.at).for_metrics(start, stuck_known_from),
             pressure: Vec::new(),

@@ -37,10 +37,11 @@ const MAX_QUIET_SUMMARIES: u64 = 10_000;
 /// The file is not a recording, or writing to stdout fails.
 pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<Damage> {
     let mut session = Session::open(file)?;
+    let json = config.json_options()?;
     let options = writer::Options {
         clock: WallClock::new(session.clock()),
         cgroups: Box::new(RecordedCgroupNames::new(session.cgroups())),
-        json: config.json_options(),
+        json,
         ..writer::Options::default()
     };
     let out = unbuffered_stdout().context("stdout cannot be used")?;
@@ -48,7 +49,7 @@ pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::R
     let replay = SummaryReplay {
         writer: writer.context("starting the writer failed")?,
         interval: config.interval.into(),
-        sampling: config.json_options().sampling,
+        sampling: json.sampling,
         has_rollups: config.has_rollups(),
         running: None,
         interval_end: None,

@@ -8,6 +8,7 @@
 
 mod difference;
 mod kept;
+mod pair_key;
 mod views;
 mod words;
 

@@ -90,7 +90,7 @@ fn no_message_has_words_of_rust() {
     let keys = [
         (
             "",
-            "interval stuck_after max_connections run_directory state_file answer_commands sample rollups trace prometheus output",
+            "interval stuck_after max_connections run_directory state_file answer_commands pair_key sample rollups trace prometheus output",
         ),
         ("[trace]\n", "local_ports peer_ports ip_version netns"),
         ("[prometheus]\n", "enabled listen max_series"),

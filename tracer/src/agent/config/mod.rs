@@ -23,7 +23,7 @@ use crate::filter::config::KernelFilter;
 use crate::output::json::JsonOptions;
 use crate::output::prometheus::fixed_series;
 use crate::output::sink::{RateLimit, RecordKind, SinkConfig, Target};
-use crate::pair_id::PairKey;
+use crate::pair_key_source::PairKeySource;
 use crate::sampling::Sampling;
 use crate::toml_duration::duration;
 use tcpclose_core::stuck::MIN_STUCK_AFTER;
@@ -68,6 +68,8 @@ pub struct Config {
     pub reader_nice: i32,
     /// Whether commands on this host may ask the agent.
     pub answer_commands: bool,
+    /// The key of the pair ids.
+    pub pair_key: PairKeySource,
     /// The share of connections whose single records outputs get.
     #[serde(deserialize_with = "rate")]
     pub sample: f64,
@@ -128,6 +130,7 @@ impl Default for Config {
             state_file: None,
             reader_nice: READER_NICE,
             answer_commands: true,
+            pair_key: PairKeySource::default(),
             sample: 1.0,
             rollups: None,
             trace: KernelFilter::default(),
@@ -152,13 +155,15 @@ impl Config {
 
 impl Config {
     /// Returns what all records of the agent have in common.
-    #[must_use]
-    pub fn json_options(&self) -> JsonOptions {
-        let pair_key = PairKey::default();
-        JsonOptions {
+    ///
+    /// # Errors
+    /// The file with the pair key cannot be used.
+    pub fn json_options(&self) -> anyhow::Result<JsonOptions> {
+        let pair_key = self.pair_key.read()?;
+        Ok(JsonOptions {
             pair_key,
             sampling: Sampling::new(self.sample, pair_key),
-        }
+        })
     }
 
     /// Returns whether there are rollups.
@@ -228,11 +233,14 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks that the destinations of all outputs can be used on this host.
+    /// Checks that the pair key and the destinations of all outputs can be used on this host.
     ///
     /// # Errors
     /// What is missing.
     pub fn check_destinations(&self) -> Result<(), ConfigError> {
+        self.pair_key
+            .read()
+            .map_err(|error| ConfigError(error_text::shown(&format!("{error:#}"))))?;
         for output in &self.outputs {
             output.check_destination().map_err(|why| {
                 let problem = format!("output {} cannot be used: {why}", output.name());

@@ -122,7 +122,7 @@ fn open(
         clock: WallClock::new(clock),
         cgroups: Box::new(Cgroups::new()),
         lock,
-        json: config.json_options(),
+        json: config.json_options()?,
     };
     Sink::start_with_notify(output, context, |_| {})
 }

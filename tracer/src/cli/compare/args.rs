@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::common::OutputArgs;
 use crate::filter::args::{CloseFilterArgs, FilterArgs};
+use crate::pair_key_source::PairKeySource;
 
 /// What `tcpclose compare` takes.
 #[derive(Clone, clap::Args)]
@@ -33,6 +34,10 @@ pub(in crate::cli) struct CompareArgs {
     /// Draw the connections, up to 20 of each kind, as with a filter
     #[arg(short, long)]
     pub(super) verbose: bool,
+    /// The key of the pair ids in JSON: 32 hexadecimal digits or a file with them; without this
+    /// option a public one
+    #[arg(long, value_name = "KEY")]
+    pub(super) pair_key: Option<PairKeySource>,
     #[command(flatten)]
     pub(super) filters: FilterArgs,
     #[command(flatten)]

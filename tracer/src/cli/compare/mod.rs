@@ -77,7 +77,8 @@ fn compare(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<ExitCod
         Format::Json => {
             let mut line = Vec::new();
             let clock = WallClock::new(ClockOffset::measured());
-            write_compare(&mut line, &compared, &report, &recorded, &clock)?;
+            let pair_key = args.pair_key.clone().unwrap_or_default().read()?;
+            write_compare(&mut line, &compared, &report, &recorded, &clock, pair_key)?;
             line
         }
         Format::Table => {

@@ -11,6 +11,7 @@ use crate::duration_arg::duration;
 use crate::filter::args::{CloseFilterArgs, FilterArgs};
 use crate::output::table::STATES_HELP;
 use crate::output::writer::View;
+use crate::pair_key_source::PairKeySource;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
@@ -102,6 +103,10 @@ pub(super) struct ClosesArgs {
     /// Use the classic tracepoint even if the kernel has BTF (shows less)
     #[arg(long)]
     pub(super) no_btf: bool,
+    /// The key of the pair ids in JSON: 32 hexadecimal digits or a file with them; without this
+    /// option a public one
+    #[arg(long, value_name = "KEY")]
+    pub(super) pair_key: Option<PairKeySource>,
     /// Show a recording instead of what happens now
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no_btf", "duration"])]
     pub(super) replay: Option<PathBuf>,

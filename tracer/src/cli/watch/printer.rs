@@ -113,7 +113,10 @@ impl LinePrinter {
                 colours: args.table.output.has_colours(),
                 symbols,
             },
-            json: JsonOptions::default(),
+            json: JsonOptions {
+                pair_key: closes.pair_key.clone().unwrap_or_default().read()?,
+                ..JsonOptions::default()
+            },
             capacity: DEFAULT_CAPACITY,
         };
         let out = unbuffered_stdout().context("stdout cannot be used")?;

@@ -115,10 +115,12 @@ pub(crate) fn write_compare(
     report: &Report,
     recorded: &[Recorded; 2],
     clock: &WallClock,
+    pair_key: PairKey,
 ) -> io::Result<()> {
     let now = tcpclose_sys::kernel::clock::now();
     write_line(line, |serializer| {
-        record::Compare::new(compared, report, recorded, clock, now).serialize(serializer)
+        record::Compare::new(compared, report, recorded, (clock, now), pair_key)
+            .serialize(serializer)
     })
 }
 

@@ -7,6 +7,7 @@ use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::compare::{self, Recorded, clock_offset};
 use crate::pair_id::{PairId, PairKey};
 use tcpclose_core::compare::{Group, Host, Interval, Pair, Report, Translation};
+use tcpclose_core::types::Nanos;
 
 /// What two recordings show together.
 #[derive(Serialize)]
@@ -88,8 +89,8 @@ impl<'a> Compare<'a> {
         compared: &'a compare::Compared,
         report: &'a Report,
         recorded: &'a [Recorded; 2],
-        clock: &WallClock,
-        now: tcpclose_core::types::Nanos,
+        (clock, now): (&WallClock, Nanos),
+        pair_key: PairKey,
     ) -> Self {
         let offset = clock_offset(report, recorded);
         let [a, b] = Host::BOTH.map(|host| source(report, recorded, host));
@@ -109,7 +110,7 @@ impl<'a> Compare<'a> {
                 .verdicts
                 .iter()
                 .zip(&report.groups)
-                .map(|(words, group)| verdict(words, group, recorded))
+                .map(|(words, group)| verdict(words, group, recorded, pair_key))
                 .collect(),
             translations: report.translations.iter().map(translation).collect(),
             notes: &compared.notes,
@@ -145,6 +146,7 @@ fn verdict<'a>(
     words: &'a compare::ComparedVerdict,
     group: &Group,
     recorded: &[Recorded; 2],
+    pair_key: PairKey,
 ) -> VerdictRecord<'a> {
     let compare::ComparedVerdict {
         verdict,
@@ -165,12 +167,12 @@ fn verdict<'a>(
         examples: group
             .examples
             .iter()
-            .map(|pair| example(pair, recorded))
+            .map(|pair| example(pair, recorded, pair_key))
             .collect(),
     }
 }
 
-fn example(pair: &Pair, recorded: &[Recorded; 2]) -> Example {
+fn example(pair: &Pair, recorded: &[Recorded; 2], pair_key: PairKey) -> Example {
     let numbers = Host::BOTH.map(|host| pair.end(host).endpoint().initial);
     let [a, b] = Host::BOTH.map(|host| {
         let end = pair.end(host);
@@ -188,7 +190,7 @@ fn example(pair: &Pair, recorded: &[Recorded; 2]) -> Example {
             .into_iter()
             .flatten()
             .next()
-            .map(|initial| PairId::new(initial, PairKey::default())),
+            .map(|initial| PairId::new(initial, pair_key)),
         a,
         b,
     }
