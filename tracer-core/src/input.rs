@@ -65,4 +65,15 @@ pub enum Input {
     /// All sockets that were open after the restart were looked at. The time between is reported,
     /// and what has ended in it.
     RestoreEnd(RestoreEnd),
+    /// What follows does not continue what came before, of which nothing is known any more. Closes
+    /// that still wait for their peer's are reported.
+    StartOver,
+    /// Endpoints that another tracker knew at this moment ([saved](crate::Tracker::save)): this one
+    /// goes on with them as they are.
+    Resume {
+        /// The endpoints.
+        saved: SavedEndpoints,
+        /// The moment.
+        at: Nanos,
+    },
 }

@@ -4,7 +4,9 @@
 
 use foldhash::HashMap;
 use smallvec::SmallVec;
+use tcpclose_common::TcpState;
 
+use super::snapshot::{SnapshotSocket, SocketKind};
 use super::types::{EndpointId, IpVersion, NetNs, Owner, OwnerSource, Port, SharedOwner, Tuple};
 
 /// The most listening sockets that are kept. A host with more only loses the owners of some
@@ -132,6 +134,27 @@ impl Listeners {
     /// Returns whether a socket listens on the connection's local port.
     pub fn is_listening(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
         self.find(netns, tuple).is_some()
+    }
+
+    /// Returns the listeners as a snapshot shows them, with the owners of what comes in on them.
+    /// Those whose namespace is not known are left out.
+    pub fn as_snapshot(&self) -> Vec<SnapshotSocket> {
+        let addresses = self.by_address.iter();
+        let sockets = addresses.flat_map(|((netns, tuple), there)| {
+            there.iter().filter_map(|listener| {
+                Some(SnapshotSocket {
+                    cookie: listener.id,
+                    netns: (*netns)?,
+                    tuple: *tuple,
+                    state: TcpState::Listen,
+                    kind: SocketKind::Full,
+                    owner: listener.owner_of_connections().cloned(),
+                })
+            })
+        });
+        let mut sockets: Vec<_> = sockets.collect();
+        sockets.sort_unstable_by_key(|socket| socket.cookie);
+        sockets
     }
 
     /// Returns the ports on which sockets listen, with their namespaces.

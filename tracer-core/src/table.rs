@@ -34,6 +34,10 @@ impl Table {
         }
     }
 
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     pub fn len(&self) -> usize {
         self.index.len()
     }

@@ -88,6 +88,9 @@ pub enum SaveScope {
     MayBeStuck,
     /// All that are alive, or wait for the peer's FIN.
     All,
+    /// These, and those whose local port is not chosen yet: for
+    /// [`Input::Resume`](crate::Input::Resume), which need not recognize them.
+    ToResume,
 }
 
 /// The end of a restore: by then all sockets were looked at that were open after the restart.

@@ -12,7 +12,7 @@ use crate::types::{OptionalId, OptionalNanos, SharedOwner};
 
 impl SavedEndpoints {
     /// Returns the endpoints as they were.
-    pub(super) fn to_live(&self) -> impl Iterator<Item = LiveEndpoint> {
+    pub(crate) fn to_live(&self) -> impl Iterator<Item = LiveEndpoint> {
         self.endpoints.iter().map(|saved| self.live(saved))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::endpoint::{SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
-use super::{Saved, SavedEndpoints};
+use super::{SaveScope, Saved, SavedEndpoints};
 use crate::close_progress::CloseProgress;
 use crate::live_endpoint::LiveEndpoint;
 use crate::stuck::{StuckSocket, StuckTracking};
@@ -17,6 +17,8 @@ const PART_LEN: usize = 1024;
 /// Saves endpoints one after the other, until there is no room.
 #[derive(Debug)]
 pub(crate) struct Saver {
+    /// Whether endpoints without a local port are saved, too.
+    has_unbound: bool,
     room: usize,
     saved: Saved,
     part: SavedEndpoints,
@@ -27,8 +29,9 @@ pub(crate) struct Saver {
 
 impl Saver {
     /// Returns one with room for so many endpoints.
-    pub fn new(room: usize) -> Self {
+    pub fn new(scope: SaveScope, room: usize) -> Self {
         Self {
+            has_unbound: scope == SaveScope::ToResume,
             room,
             saved: Saved::default(),
             part: SavedEndpoints::default(),
@@ -40,7 +43,8 @@ impl Saver {
     /// Saves an endpoint, or counts it if there is no room. One that could not be recognized is
     /// left out: without a cookie, or before its local port is chosen.
     pub fn add(&mut self, endpoint: &LiveEndpoint) {
-        if !endpoint.has_cookie || endpoint.tuple.local_port.is_none() {
+        let is_unbound = endpoint.tuple.local_port.is_none();
+        if !endpoint.has_cookie || (is_unbound && !self.has_unbound) {
             return;
         }
         if self.room == 0 {

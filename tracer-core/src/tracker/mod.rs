@@ -10,6 +10,7 @@ mod peers;
 mod ports_in_use;
 mod probe_results;
 mod restore;
+mod resume;
 mod seed;
 mod signals;
 mod stuck;
@@ -201,6 +202,8 @@ impl Tracker {
             Input::Loss(loss) => self.report_loss(*loss),
             Input::Restore(saved) => self.restore(saved),
             Input::RestoreEnd(end) => self.end_restore(end),
+            Input::StartOver => self.start_over(),
+            Input::Resume { saved, at } => self.resume(saved, *at),
         }
     }
 

@@ -28,7 +28,7 @@ impl Tracker {
     /// nothing has confirmed yet is saved again.
     #[must_use]
     pub fn save(&self, scope: SaveScope, room: usize) -> Saved {
-        let mut saver = Saver::new(room);
+        let mut saver = Saver::new(scope, room);
         let pending = self.unconfirmed.iter();
         let pending = pending.filter(|_| self.unconfirmed.is_pending());
         let candidates = self.stuck.as_ref().map_or_else(Vec::new, |detector| {
@@ -41,7 +41,7 @@ impl Tracker {
                 .for_each(|known| saver.add(known));
         }
         pending.for_each(|known| saver.add(known));
-        if scope == SaveScope::All {
+        if scope != SaveScope::MayBeStuck {
             let saved: HashSet<_> = candidates.into_iter().collect();
             let others = self.table.in_order();
             let others = others.filter(|(id, _)| !saved.contains(id));

@@ -95,6 +95,11 @@ impl StuckDetector {
         }
     }
 
+    /// Returns a detector that knows nothing yet.
+    pub fn anew(&self) -> Self {
+        Self::new(self.after)
+    }
+
     /// Returns how often something changed.
     pub const fn revision(&self) -> u64 {
         self.revision

@@ -18,6 +18,9 @@ pub(crate) const KIND_ENTRIES: u8 = 2;
 pub(crate) const KIND_END: u8 = 3;
 /// The kind of the frame of a state file with the time until which its agent worked.
 pub(crate) const KIND_UNTIL: u8 = 4;
+/// The kind of a frame with compressed entries that repeat what was known where a segment of the
+/// flight recorder begins. Who has read the segment before knows it.
+pub(crate) const KIND_SNAPSHOT: u8 = 5;
 /// Readers skip frames of this kind and above if they do not know the kind.
 pub(crate) const FIRST_OPTIONAL_KIND: u8 = 128;
 
@@ -62,6 +65,16 @@ pub(crate) fn push(file: &mut Vec<u8>, kind: u8, length: usize, stored: &[u8]) {
     file.extend(stored);
 }
 
+/// Appends a frame with this content, which is compressed here.
+pub(crate) fn push_compressed(file: &mut Vec<u8>, kind: u8, entries: &[u8]) {
+    push(
+        file,
+        kind,
+        entries.len(),
+        &lz4_flex::block::compress(entries),
+    );
+}
+
 fn checksum(header: &[u8], stored: &[u8]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(header);
@@ -97,7 +110,10 @@ impl Header {
     }
 
     fn is_plausible(&self) -> bool {
-        let is_known = matches!(self.kind, KIND_ENTRIES | KIND_END | FIRST_OPTIONAL_KIND..);
+        let is_known = matches!(
+            self.kind,
+            KIND_ENTRIES | KIND_END | KIND_SNAPSHOT | FIRST_OPTIONAL_KIND..
+        );
         is_known && self.zeros == [0; 3] && !self.is_too_long()
     }
 }

@@ -31,6 +31,24 @@ pub struct Head {
     /// Whether transitions that are not part of a close were recorded, too.
     #[serde(default)]
     pub every_transition: bool,
+    /// Which segment of the flight recorder it is; `None` of other recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<SegmentHead>,
+}
+
+/// Which segment of a flight recorder a recording is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentHead {
+    /// The host's boot, of whose monotonic clock the times are.
+    pub boot: String,
+    /// When its agent started to record.
+    pub session: Nanos,
+    /// When the segment begins.
+    pub at: Nanos,
+    /// The entries that were lost after the segment before.
+    pub lost_before: u64,
+    /// The connections that there was no room for at its beginning.
+    pub left_out: u64,
 }
 
 /// How much the recorder could see: the [`Tier`] of its programs.
@@ -60,6 +78,7 @@ impl Head {
             filters_ports: !options.filter.local_ports.is_empty(),
             stuck_after: None,
             every_transition: options.every_transition,
+            segment: None,
         }
     }
 }

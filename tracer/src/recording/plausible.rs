@@ -39,7 +39,7 @@ fn is_plausible_input(input: &Input) -> bool {
             .filter_map(|socket| socket.owner.as_ref())
             .all(|owner| owner.comm.len() <= MAX_COMM_LEN),
         Input::StuckProbe(response) => response.found.iter().all(is_plausible_probe),
-        Input::Restore(saved) => is_plausible_restore(saved),
+        Input::Restore(saved) | Input::Resume { saved, .. } => is_plausible_restore(saved),
         _ => true,
     }
 }

@@ -30,6 +30,8 @@ pub struct Reader<R = File> {
     ended: bool,
     /// Whether nothing more can be read.
     over: bool,
+    /// Whether what was known at the beginning of a segment is left out.
+    skips_snapshot: bool,
 }
 
 /// The reason why a file cannot be replayed at all. The message does not name the file.
@@ -60,6 +62,26 @@ pub struct BrokenPart {
     /// The offset at which reading resumes; `None` if nothing that follows can be read.
     pub resumed_at: Option<u64>,
     reason: BrokenReason,
+    /// The segment of a flight recorder, if it is one.
+    segment: Option<String>,
+}
+
+impl BrokenPart {
+    /// Returns whether the recording merely ends there, in the middle: its writer was interrupted.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        use BrokenReason::{Frame, NotEnded};
+        self.resumed_at.is_none() && matches!(self.reason, NotEnded | Frame(FrameError::Cut))
+    }
+
+    /// Names the segment of a flight recorder.
+    #[must_use]
+    pub(crate) fn in_segment(self, name: String) -> Self {
+        Self {
+            segment: Some(name),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +102,16 @@ enum BrokenReason {
 
 impl fmt::Display for BrokenPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offset, reason, .. } = self;
-        write!(f, "the recording is broken at byte {offset}: {reason}")
+        let Self {
+            offset,
+            reason,
+            segment,
+            ..
+        } = self;
+        match segment {
+            Some(name) => write!(f, "{name} is broken at byte {offset}: {reason}"),
+            None => write!(f, "the recording is broken at byte {offset}: {reason}"),
+        }
     }
 }
 
@@ -124,6 +154,7 @@ impl<R: Read> Reader<R> {
             frame_at: 0,
             ended: false,
             over: false,
+            skips_snapshot: false,
         })
     }
 
@@ -133,10 +164,22 @@ impl<R: Read> Reader<R> {
         &self.head
     }
 
+    /// Leaves out what was known where a segment of the flight recorder begins: the segment before
+    /// was read.
+    pub const fn skip_snapshot(&mut self) {
+        self.skips_snapshot = true;
+    }
+
+    /// Returns whether the frame that ends the recording has been read.
+    #[must_use]
+    pub const fn has_end(&self) -> bool {
+        self.ended
+    }
+
     /// Returns the next entry; `None` at the end.
     ///
     /// # Errors
-    /// Returns [`BrokenPart`] where entries are missing. Later calls return the entries that
+    /// Returns a [`BrokenPart`] where entries are missing. Later calls return the entries that
     /// follow.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, BrokenPart> {
         while self.taken == self.entries.len() {
@@ -188,7 +231,8 @@ impl<R: Read> Reader<R> {
             return Err(self.nothing_follows(at, BrokenReason::AfterEnd));
         }
         match frame.kind {
-            frame::KIND_ENTRIES => {
+            frame::KIND_SNAPSHOT if self.skips_snapshot => {}
+            frame::KIND_ENTRIES | frame::KIND_SNAPSHOT => {
                 self.frame_at = at;
                 self.taken = 0;
                 match lz4_flex::block::decompress(&frame.stored, frame.length) {
@@ -222,6 +266,7 @@ impl<R: Read> Reader<R> {
             offset,
             resumed_at: Some(self.frames.offset()),
             reason,
+            segment: None,
         }
     }
 
@@ -231,6 +276,7 @@ impl<R: Read> Reader<R> {
             offset,
             resumed_at: None,
             reason,
+            segment: None,
         }
     }
 }

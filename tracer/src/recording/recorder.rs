@@ -6,42 +6,27 @@ use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
+use super::buffer::EntryBuffer;
 use super::destination::{Destination, IfExists};
-use super::version::{MAGIC, VERSION};
+use super::version::first_line;
 use super::{EntryRef, Head, frame};
 use tcpclose_core::Input;
-use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::priority;
 
-/// A frame is written when it has this size. A crash of the program, or one bad byte, costs one
-/// frame.
-const TARGET_FRAME_LEN: usize = 256 << 10;
-/// A frame is also written when its first entry is this old.
-const MAX_FRAME_AGE: Nanos = Nanos::from_secs(1);
 /// The most frames that wait for a slow disk: 32 MiB. Further ones are dropped and counted.
 const MAX_QUEUED_FRAMES: usize = 128;
 
 /// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
-    entries: Vec<u8>,
-    count: u64,
-    /// When the first of `entries` was recorded.
-    since: Option<Nanos>,
+    buffer: EntryBuffer,
     /// The file, until the recording begins.
     prepared: Option<Prepared>,
     /// The thread that writes, once the recording has begun.
     writer: Option<FrameWriter>,
-    recorded: u64,
-    /// The number of dropped entries, including those that [`Self::take_dropped`] has returned.
-    dropped: u64,
-    /// The dropped entries that [`Self::take_dropped`] has returned.
-    reported: u64,
-    /// The dropped entries whose loss is not in the recording yet.
-    unrecorded: u64,
-    /// The last time that was recorded.
-    now: Nanos,
+    /// Whether frames wait for a slow disk, and are never dropped.
+    waits: bool,
 }
 
 /// A recording that has not begun.
@@ -99,26 +84,28 @@ impl Recorder {
     /// program records to it.
     pub fn prepare(path: &Path, if_exists: IfExists, head: &Head) -> io::Result<Self> {
         let destination = Destination::prepare(path, if_exists)?;
-        let mut start = MAGIC.to_vec();
-        start.extend(format!("{VERSION}\n").bytes());
+        let mut start = first_line();
         let head = serde_json::to_vec(head)?;
         frame::push(&mut start, frame::KIND_HEAD, head.len(), &head);
         Ok(Self {
-            entries: Vec::with_capacity(TARGET_FRAME_LEN + TARGET_FRAME_LEN / 8),
-            count: 0,
-            since: None,
+            buffer: EntryBuffer::default(),
             prepared: Some(Prepared {
                 destination,
                 start,
                 frames: Vec::new(),
             }),
             writer: None,
-            recorded: 0,
-            dropped: 0,
-            reported: 0,
-            unrecorded: 0,
-            now: Nanos(0),
+            waits: false,
         })
+    }
+
+    /// Waits for a slow disk from now on, so that no entry is dropped.
+    #[must_use]
+    pub(crate) fn waiting(self) -> Self {
+        Self {
+            waits: true,
+            ..self
+        }
     }
 
     /// Begins to write: now an existing file is overwritten or moved aside. Does nothing if the
@@ -153,32 +140,15 @@ impl Recorder {
 
     /// Records an input of the core.
     pub fn input(&mut self, input: &Input) {
-        self.entry(EntryRef::Input(input));
-        if let Input::Time(now) = input {
-            self.now = *now;
-            self.flush_due(*now);
+        if self.buffer.input(input) {
+            self.flush();
         }
     }
 
     /// Records another entry, which is written together with the inputs around it.
     pub fn entry(&mut self, entry: EntryRef<'_>) {
-        self.push(entry);
-        if self.entries.len() >= TARGET_FRAME_LEN {
+        if self.buffer.entry(entry) {
             self.flush();
-        }
-    }
-
-    fn push(&mut self, entry: EntryRef<'_>) {
-        let entries = std::mem::take(&mut self.entries);
-        self.entries = postcard::to_extend(&entry, entries)
-            .expect("every entry has a form, and a vector takes what is written");
-        self.count += 1;
-    }
-
-    fn flush_due(&mut self, now: Nanos) {
-        if self.since.is_none_or(|since| since + MAX_FRAME_AGE <= now) {
-            self.flush();
-            self.since = Some(now);
         }
     }
 
@@ -186,21 +156,19 @@ impl Recorder {
     /// for long.
     #[must_use]
     pub fn next_flush(&self) -> Option<Nanos> {
-        (self.count > 0).then(|| self.since.unwrap_or_default() + MAX_FRAME_AGE)
+        self.buffer.next_flush()
     }
 
     /// Takes the number of entries that were dropped since the last call because the disk was too
     /// slow. The recorder itself adds that loss to the recording.
     pub fn take_dropped(&mut self) -> u64 {
-        let dropped = self.dropped - self.reported;
-        self.reported = self.dropped;
-        dropped
+        self.buffer.take_dropped()
     }
 
     /// Returns the number of entries that were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.buffer.dropped()
     }
 
     /// Returns whether writing has failed; [`Self::finish`] returns the error.
@@ -217,63 +185,31 @@ impl Recorder {
     /// whole frame.
     pub fn finish(mut self) -> io::Result<Recorded> {
         self.begin()?;
-        self.push_loss();
-        let rest = std::mem::take(&mut self.entries);
         let ended = || io::Error::other("the thread that writes the recording has ended");
         let FrameWriter { queue, thread } = self.writer.ok_or_else(ended)?;
-        if !rest.is_empty() && queue.send(rest).is_ok() {
-            self.recorded += self.count;
-        }
+        self.buffer.flush(|rest| queue.send(rest).is_ok());
         // An empty frame is the end. If the thread has ended, its result has the reason.
         let _ = queue.send(Vec::new());
         let bytes = thread.join().map_err(|_| ended())??;
         Ok(Recorded {
-            entries: self.recorded,
-            dropped: self.dropped,
+            entries: self.buffer.recorded(),
+            dropped: self.buffer.dropped(),
             bytes,
         })
     }
 
     /// Passes the collected entries to the thread as a frame; never waits.
     fn flush(&mut self) {
-        if self.count == 0 {
-            return;
-        }
-        let lost = self.push_loss();
-        let next = Vec::with_capacity(TARGET_FRAME_LEN + TARGET_FRAME_LEN / 8);
-        let frame = std::mem::replace(&mut self.entries, next);
-        let count = std::mem::take(&mut self.count);
-        let taken = match (&mut self.prepared, &self.writer) {
+        let (prepared, writer, waits) = (&mut self.prepared, &self.writer, self.waits);
+        self.buffer.flush(|frame| match (prepared, writer) {
             (Some(prepared), _) => {
                 prepared.frames.push(frame);
                 true
             }
+            (None, Some(writer)) if waits => writer.queue.send(frame).is_ok(),
             (None, Some(writer)) => writer.queue.try_send(frame).is_ok(),
             (None, None) => false,
-        };
-        if taken {
-            self.recorded += count;
-        } else {
-            let dropped = count - u64::from(lost > 0);
-            self.dropped += dropped;
-            self.unrecorded = lost + dropped;
-        }
-    }
-
-    /// Adds the loss of dropped entries to the next frame, which may be dropped, too. Returns the
-    /// number of those entries.
-    fn push_loss(&mut self) -> u64 {
-        let lost = std::mem::take(&mut self.unrecorded);
-        if lost > 0 {
-            self.push(EntryRef::Input(&Input::Loss(Loss {
-                at: self.now,
-                lost,
-                location: LossLocation::Recording,
-                repaired: false,
-                duration: None,
-            })));
-        }
-        lost
+        });
     }
 }
 
@@ -284,7 +220,7 @@ fn write(mut file: File, mut bytes: u64, frames: impl Iterator<Item = Vec<u8>>) 
     let mut stored = Vec::new();
     let mut add = |kind: u8, entries: &[u8]| {
         stored.clear();
-        frame::push(&mut stored, kind, entries.len(), &compress(entries));
+        frame::push_compressed(&mut stored, kind, entries);
         file.write_all(&stored).inspect_err(|_| {
             // The caller reports the first error.
             let _ = file.set_len(bytes);
@@ -305,8 +241,4 @@ fn write(mut file: File, mut bytes: u64, frames: impl Iterator<Item = Vec<u8>>) 
         synced => synced?,
     }
     Ok(bytes)
-}
-
-fn compress(entries: &[u8]) -> Vec<u8> {
-    lz4_flex::block::compress(entries)
 }

@@ -123,7 +123,7 @@ fn a_jump_of_the_clock_is_shown_in_few_lines() {
 #[test]
 fn other_formats_and_other_files_are_refused_in_words() {
     let refused = |bytes: &[u8]| read(bytes).map(|_| ()).unwrap_err().to_string();
-    assert!(refused(b"tcpclose recording 7\nwhatever").contains("use a newer tcpclose"));
+    assert!(refused(b"tcpclose recording 8\nwhatever").contains("use a newer tcpclose"));
     assert!(refused(b"tcpclose recording 1\nwhatever").contains("use an older tcpclose"));
     for other in [
         &b""[..],

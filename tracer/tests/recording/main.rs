@@ -12,4 +12,5 @@ mod damage;
 mod existing;
 mod harness;
 mod limits;
+mod resumed;
 mod writing;
