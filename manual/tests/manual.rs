@@ -9,8 +9,8 @@ use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::find_program;
 
 const COMMANDS: &[&str] = &[
-    "triage", "watch", "record", "leaks", "ports", "resets", "explain", "compare", "report", "top",
-    "agent", "doctor",
+    "triage", "watch", "record", "dump", "leaks", "ports", "resets", "explain", "compare",
+    "report", "top", "agent", "doctor",
 ];
 
 /// A folder with everything that the program writes.

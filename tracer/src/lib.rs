@@ -19,6 +19,7 @@ mod error_chain;
 mod escape;
 mod established;
 pub mod filter;
+mod flight_recorder;
 mod json_lines;
 pub mod metrics;
 mod namespace_walk;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{MetricsSnapshot, Rankings, SnapshotPair, StateWrites};
+use crate::metrics::{FlightCounts, MetricsSnapshot, Rankings, SnapshotPair, StateWrites};
 use crate::output_status::{OutputState, OutputStatus};
 use crate::usage::Usage;
 use tcpclose_core::finding::{Finding, LossLocation};
@@ -51,6 +51,7 @@ pub struct Summarizer {
     /// From when on snapshots have stuck sockets.
     stuck_known_from: Nanos,
     state: Option<StateWrites>,
+    flight: Option<FlightCounts>,
 }
 
 impl Summarizer {
@@ -66,6 +67,7 @@ impl Summarizer {
             last: Arc::new(last),
             stuck_known_from: Nanos(0),
             state: None,
+            flight: None,
         }
     }
 
@@ -88,6 +90,11 @@ impl Summarizer {
     /// Notes how often the agent's state file was written by now; `None` without one.
     pub fn note_state_writes(&mut self, state: Option<StateWrites>) {
         self.state = state;
+    }
+
+    /// Notes what the agent's flight recorder has done by now; `None` without one.
+    pub fn note_flight(&mut self, flight: Option<FlightCounts>) {
+        self.flight = flight;
     }
 
     /// Counts a finding.
@@ -161,6 +168,7 @@ impl Summarizer {
             outputs,
             usage: usage.unwrap_or_default(),
             state: self.state,
+            flight: self.flight,
             // The agent knows.
             failed_threads: Vec::new(),
         }

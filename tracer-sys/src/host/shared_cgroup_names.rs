@@ -24,6 +24,18 @@ impl SharedCgroupNames {
         }
     }
 
+    /// Returns the ids and paths of all.
+    #[must_use]
+    pub fn all(&self) -> Vec<(u64, String)> {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = names
+            .iter()
+            .map(|(id, name)| (*id, name.path.clone()))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Returns the name of the cgroup with this id.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<CgroupName> {

@@ -1,6 +1,7 @@
 //! The loop's answers to what commands ask. Each looks up no more than a question may ask for
 //! (`MAX_ITEMS` in `agent_socket/protocol`).
 
+use super::flight;
 use crate::agent_socket::{AgentStatus, Answer, Question};
 use crate::session::{Live, Session, now};
 use tcpclose_core::routes::RecentRoutes;
@@ -9,7 +10,7 @@ use tcpclose_core::types::{Nanos, NetNs};
 /// Answers a question of a command.
 pub(super) fn answer(
     question: &Question,
-    session: &Session<Live>,
+    session: &mut Session<Live>,
     recent: &RecentRoutes,
     started: Nanos,
 ) -> Answer {
@@ -30,6 +31,7 @@ pub(super) fn answer(
                 .map(|(netns, tuple)| session.known_minisocket(NetNs::new(*netns), tuple));
             Answer::Minisockets(known.collect())
         }
+        Question::FlightRecorder => Answer::FlightRecorder(flight::status(session)),
         Question::Routes(routes) => {
             let at = now();
             let histories = routes.iter().map(|route| recent.history(route, at));

@@ -5,6 +5,7 @@
 
 mod answers;
 pub mod config;
+mod flight;
 mod http_server;
 mod output_locks;
 mod outputs;
@@ -162,6 +163,7 @@ impl Agent {
             json,
         )?;
         let start = WallClock::new(session.clock()).timestamp(first.at);
+        flight::start(&config.flight_recorder, session);
         let mut stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
         let mut state = open_state(&config, session, stuck_known_from);
         if let Some(state) = &mut state {
@@ -222,7 +224,7 @@ impl Agent {
             self.take_finding(finding);
         }
         let end = self.interval_end(now(), session);
-        self.note_state_writes();
+        self.note_writes(session);
         session.record_interval_end(&end);
         let context = session.interval_context(self.local_ports());
         let rollups = self.rollups.as_mut();
@@ -262,7 +264,7 @@ impl Agent {
 
     fn take_snapshot(&mut self, at: Nanos, session: &Session<Live>) -> MetricsSnapshot {
         let end = self.interval_end(at, session);
-        self.note_state_writes();
+        self.note_writes(session);
         MetricsSnapshot {
             failed_threads: session.failed_threads(),
             ..self
@@ -276,9 +278,10 @@ impl Agent {
         &self.reloadable.config.prometheus.local_ports
     }
 
-    fn note_state_writes(&mut self) {
+    fn note_writes(&mut self, session: &Session<Live>) {
         let writes = self.state.as_ref().map(StateFile::writes);
         self.summarizer.note_state_writes(writes);
+        self.summarizer.note_flight(session.flight_counts());
     }
 
     fn interval_end(&self, at: Nanos, session: &Session<Live>) -> IntervalEnd {

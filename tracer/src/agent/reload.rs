@@ -128,6 +128,7 @@ impl ReloadableParts {
             max_connections,
             run_directory,
             state_file,
+            flight_recorder,
             reader_nice,
             answer_commands,
             pair_key,
@@ -142,6 +143,10 @@ impl ReloadableParts {
             ("stuck_after", stuck_after != config.stuck_after),
             ("max_connections", max_connections != config.max_connections),
             ("state_file", state_file != config.state_file),
+            (
+                "[flight_recorder]",
+                flight_recorder != config.flight_recorder,
+            ),
             ("reader_nice", reader_nice != config.reader_nice),
             ("answer_commands", answer_commands != config.answer_commands),
             ("pair_key", pair_key != config.pair_key),

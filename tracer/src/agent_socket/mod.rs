@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use address::AgentAddress;
 pub(crate) use frame::{FrameError, HEADER_LEN};
-pub(crate) use protocol::{AgentStatus, Answer, Question};
+pub(crate) use protocol::{AgentStatus, Answer, FlightStatus, Question};
 
 /// The name of the socket in the agent's `run_directory`.
 const SOCKET_NAME: &str = "agent.sock";

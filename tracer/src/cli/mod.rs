@@ -4,7 +4,9 @@ mod agent;
 mod common;
 mod compare;
 mod doctor;
+mod dump;
 mod gap_printer;
+mod last;
 mod leaks;
 mod ports;
 mod record;
@@ -45,6 +47,9 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Record what happens into a file, for a later `watch --replay FILE`
     Record(record::RecordArgs),
+    /// Keep what the agent's flight recorder has as a recording, for `watch --replay FILE` and
+    /// others
+    Dump(dump::DumpArgs),
     /// Find stuck sockets, most of them in CLOSE_WAIT: whose they are, since when, and why
     Leaks(leaks::LeaksArgs),
     /// Find the destinations for which this host runs out of local ports: how many are left, what
@@ -88,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Triage(args) => triage::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Dump(args) => dump::run(&args),
         Command::Leaks(args) => leaks::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Resets(args) => watch::run(&args.into()),

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 
 use super::common::{PrintOutcome, if_exists, print};
+use super::last::LastArgs;
 use super::replay_common;
 use super::report_lines::{self, Gathered};
 use super::tracing::CLASSIC_TIER;
@@ -29,6 +30,7 @@ const AFTER_HELP: &str = "\
 Examples:
   tcpclose record yesterday.rec           record until Ctrl-C
   tcpclose report yesterday.rec           write report.html
+  tcpclose report --last 20m              what the agent's flight recorder has
   tcpclose report yesterday.rec -o - nginx >nginx.html
   tcpclose report closes.jsonl            of JSON lines of `watch --json` or an agent
 
@@ -40,11 +42,20 @@ const FILTERED: &str = "Only what passes the filters of the command line is show
 /// What `tcpclose report` takes.
 #[derive(Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[command(mut_arg("last", |arg| arg.help(
+    "Make the page of what the agent's flight recorder has of this last time, such as 20m"
+)))]
 pub(super) struct ReportArgs {
     /// What `tcpclose record FILE` has recorded, or JSON lines that `watch --json` or an agent has
     /// written
-    #[arg(value_name = "FILE")]
-    recording: PathBuf,
+    #[arg(
+        value_name = "FILE",
+        required_unless_present = "last",
+        conflicts_with = "last"
+    )]
+    recording: Option<PathBuf>,
+    #[command(flatten)]
+    last: LastArgs,
     /// The page to write; `-` is stdout
     #[arg(short, long, value_name = "PAGE", default_value = "report.html")]
     output: PathBuf,
@@ -64,8 +75,9 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
-    let file = &args.recording;
-    if let Some(lines) = report_lines::open(file)? {
+    if let Some(file) = &args.recording
+        && let Some(lines) = report_lines::open(file)?
+    {
         let page_file = PageFile::prepare(args)?;
         let filter = args.closes.add_to(args.filters.recorded()?);
         let Gathered {
@@ -86,7 +98,9 @@ fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> 
         page_file.write(&page(&facts, &source, &clock, &mut cgroups))?;
         return Ok(code);
     }
-    let mut session = Session::open(file)?;
+    let recorded = args.last.recorded(args.recording.as_ref());
+    let recorded = recorded.context("name a recording, or --last TIME")?;
+    let mut session = recorded.open()?;
     let page_file = PageFile::prepare(args)?;
     let filter = args.closes.add_to(args.filters.recorded()?);
     let mut notes = Vec::new();
@@ -113,10 +127,11 @@ fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> 
     if stop.load(Ordering::Relaxed) {
         bail!("stopped before the page was written");
     }
+    notes.extend(session.span_notes());
     notes.extend(session.damage().sentences());
     let head = session.head();
     let source = Source {
-        file: shown_name(file),
+        file: shown_name(recorded.name()),
         recorded: Some(Recorded {
             kernel: &head.kernel,
             program: &head.program,
@@ -126,8 +141,7 @@ fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> 
     };
     let page = page(&facts, &source, &clock, &mut cgroups);
     page_file.write(&page)?;
-    let code = ExitCode::SUCCESS;
-    Ok(replay_common::exit_code(session.damage(), file, code))
+    Ok(recorded.exit_code(&session, ExitCode::SUCCESS))
 }
 
 fn shown_name(file: &Path) -> String {

@@ -24,5 +24,5 @@ pub use label::{HIGH_CARDINALITY, Label, LabelValue, PLACE_LABELS, PROCESS_LABEL
 pub use metric::{ExportFormat, Instrument, Labels, Metric, Points};
 pub(crate) use name::prometheus_label;
 pub use number::{Merge, Number};
-pub use snapshot::{MetricsSnapshot, Rankings, SnapshotPair, StateWrites};
+pub use snapshot::{FlightCounts, MetricsSnapshot, Rankings, SnapshotPair, StateWrites};
 pub use visitor::{Visitor, visit};

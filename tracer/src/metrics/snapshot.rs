@@ -44,6 +44,8 @@ pub struct MetricsSnapshot {
     pub usage: Usage,
     /// How often the state file was written; `None` without one.
     pub state: Option<StateWrites>,
+    /// What the flight recorder has done; `None` without one.
+    pub flight: Option<FlightCounts>,
     /// Threads that have panicked and do not work again yet.
     pub failed_threads: Vec<&'static str>,
 }
@@ -65,6 +67,37 @@ impl StateWrites {
         Self {
             written: self.written.saturating_sub(earlier.written),
             failed: self.failed.saturating_sub(earlier.failed),
+            left_out: self.left_out,
+        }
+    }
+}
+
+/// What became of the flight recorder's entries, and what it has on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlightCounts {
+    /// Entries that were written.
+    pub written: u64,
+    /// Entries that could not be written.
+    pub failed: u64,
+    /// Entries that were dropped, because the disk was too slow.
+    pub dropped: u64,
+    /// The bytes of all segments.
+    pub bytes: u64,
+    /// Segments that made room.
+    pub overwritten: u64,
+    /// Connections that the last segment had no room for at its beginning.
+    pub left_out: u64,
+}
+
+impl FlightCounts {
+    /// Returns the counts since an earlier moment.
+    const fn since(self, earlier: Self) -> Self {
+        Self {
+            written: self.written.saturating_sub(earlier.written),
+            failed: self.failed.saturating_sub(earlier.failed),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            bytes: self.bytes,
+            overwritten: self.overwritten.saturating_sub(earlier.overwritten),
             left_out: self.left_out,
         }
     }
@@ -127,6 +160,9 @@ impl MetricsSnapshot {
             state: self
                 .state
                 .map(|state| state.since(earlier.state.unwrap_or_default())),
+            flight: self
+                .flight
+                .map(|flight| flight.since(earlier.flight.unwrap_or_default())),
             ..self.clone()
         }
     }

@@ -10,7 +10,7 @@ use tcpclose_core::types::{Nanos, NetNs, Port};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 use super::samples::{clock, reset, stuck, three_way, unknown, us};
-use crate::metrics::{MetricsSnapshot, SnapshotPair, StateWrites};
+use crate::metrics::{FlightCounts, MetricsSnapshot, SnapshotPair, StateWrites};
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::summary::{IntervalEnd, IntervalSummary, Summarizer};
 use crate::usage::Usage;
@@ -37,6 +37,14 @@ pub(crate) fn summary() -> IntervalSummary {
         written: 18,
         failed: 1,
         left_out: 4,
+    }));
+    summarizer.note_flight(Some(FlightCounts {
+        written: 70_000,
+        failed: 0,
+        dropped: 12,
+        bytes: 3 << 20,
+        overwritten: 2,
+        left_out: 0,
     }));
     let route = Route {
         netns: NetNs::new(4_026_531_840),

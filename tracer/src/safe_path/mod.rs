@@ -176,11 +176,16 @@ impl FilePlace {
     /// # Errors
     /// The folder may not be written to.
     pub fn create_anew(&self, mode: Mode) -> io::Result<File> {
-        match unlinkat(&self.folder, &self.name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.remove_any()?;
         self.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)
+    }
+
+    /// Removes whatever file is there now.
+    pub fn remove_any(&self) -> io::Result<()> {
+        match unlinkat(&self.folder, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes the file if it is still the one that is open.

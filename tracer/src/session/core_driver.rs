@@ -1,6 +1,7 @@
 //! Passes inputs to the core, one after the other, and records each of them where the session is
 //! recorded.
 
+use super::flight::FlightRecording;
 use super::recording::Recording;
 use crate::record::RawTransition;
 use crate::recording::Head;
@@ -47,6 +48,9 @@ pub(crate) struct CoreDriver {
     tracker: Tracker,
     due: DueProbes,
     recording: Option<Recording>,
+    flight: Option<FlightRecording>,
+    /// How the session traces.
+    head: Head,
     /// Until when all records have been taken.
     time: Nanos,
 }
@@ -58,6 +62,8 @@ impl CoreDriver {
             tracker: tracker_for(head),
             due: DueProbes::default(),
             recording,
+            flight: None,
+            head: head.clone(),
             time: Nanos(0),
         }
     }
@@ -66,15 +72,33 @@ impl CoreDriver {
         &mut self.recording
     }
 
+    pub(super) fn flight(&mut self) -> &mut Option<FlightRecording> {
+        &mut self.flight
+    }
+
+    pub(super) const fn flight_ref(&self) -> Option<&FlightRecording> {
+        self.flight.as_ref()
+    }
+
+    pub(super) const fn head(&self) -> &Head {
+        &self.head
+    }
+
     /// Passes one input to the core. An input of the time also collects the probes that are due by
     /// then.
     pub(super) fn take(&mut self, input: &Input) {
         if let Some(recording) = &mut self.recording {
             recording.input(input);
         }
+        if let Some(flight) = &mut self.flight {
+            flight.input(input);
+        }
         self.tracker.apply(input);
         if let Input::Time(now) = input {
             self.time = *now;
+            if let Some(flight) = &mut self.flight {
+                flight.advance(&self.tracker, *now);
+            }
             let DueProbes {
                 lookups,
                 polls,
@@ -125,7 +149,9 @@ impl CoreDriver {
     /// Returns when the core or the recording next needs the time as an input.
     pub(super) fn next_deadline(&self) -> Option<Nanos> {
         let flush = self.recording.as_ref().and_then(Recording::next_flush);
-        self.tracker.next_deadline().into_iter().chain(flush).min()
+        let flight = self.flight.as_ref().and_then(FlightRecording::next_flush);
+        let deadlines = self.tracker.next_deadline().into_iter();
+        deadlines.chain(flush).chain(flight).min()
     }
 
     /// Has the core report the closes that still wait for their peer's, as no more inputs follow.

@@ -218,6 +218,9 @@ impl<S> Session<S> {
     }
 
     fn finish_recording(&mut self) -> anyhow::Result<()> {
+        if let Some(flight) = self.core.flight().take() {
+            flight.finish();
+        }
         match self.core.recording().take() {
             Some(recording) => recording.finish(),
             None => Ok(()),

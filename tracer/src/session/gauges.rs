@@ -89,6 +89,9 @@ impl<S> Session<S> {
         if let Some(recording) = self.core.recording() {
             recording.interval_end(end);
         }
+        if let Some(flight) = self.core.flight() {
+            flight.interval_end(end);
+        }
     }
 }
 

@@ -196,6 +196,9 @@ impl Live {
         if let Some(recording) = core.recording() {
             recording.wall_clock(clock.get());
         }
+        if let Some(flight) = core.flight() {
+            flight.wall_clock(clock.get());
+        }
         // Read before the rings are drained: all events up to this time are in them.
         let at = self.reader.complete_until();
         let (resync, failures) = (&mut self.resync, &mut self.decode_failures);

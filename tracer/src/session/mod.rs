@@ -1,12 +1,15 @@
 //! Tracing sessions: a core, the source of its inputs, and the loop that runs both.
 
 mod builder;
+mod cgroups_of;
 mod core_driver;
 mod decode_failures;
+mod entries;
 mod event_loop;
 #[cfg(test)]
 mod event_loop_tests;
 mod existing_sockets;
+mod flight;
 mod gauges;
 mod known;
 mod live;
@@ -19,6 +22,7 @@ mod quiet_time;
 mod reader_priority;
 mod recording;
 mod replay;
+mod replay_span;
 mod restart;
 mod resync;
 mod snapshot;

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::cgroups_of::cgroups_of;
 use crate::notice::notice;
 use crate::recording::{EntryRef, Head, IfExists, Recorder};
 use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
-use tcpclose_core::event::Event;
 use tcpclose_core::finding::LossLocation;
-use tcpclose_core::types::{CgroupId, Nanos};
+use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup_paths::CgroupPaths;
 use tcpclose_sys::host::shared_cgroup_names::{MAX_CGROUP_NAMES, SharedCgroupNames};
 
@@ -51,33 +51,15 @@ impl Recording {
             self.looked_up.clear();
             self.wall_clock = None;
         }
-        match input {
-            // The recorder records these losses itself, as soon as it can.
-            Input::Loss(loss) if loss.location == LossLocation::Recording => return,
-            Input::Event(Event::Transition(transition)) => {
-                if let Some(task) = transition.task {
-                    self.cgroup(task.cgroup);
-                }
-            }
-            Input::Restore(saved) => {
-                for owner in saved.owners() {
-                    self.cgroup(owner.cgroup);
-                }
-            }
-            Input::Snapshot { sockets, .. } => {
-                for owner in sockets.iter().filter_map(|socket| socket.owner.as_ref()) {
-                    self.cgroup(owner.cgroup);
-                }
-            }
-            _ => {}
+        // The recorder records these losses itself, as soon as it can.
+        if matches!(input, Input::Loss(loss) if loss.location == LossLocation::Recording) {
+            return;
         }
+        cgroups_of(input, |id| self.cgroup(id));
         self.recorder.input(input);
     }
 
-    fn cgroup(&mut self, id: Option<CgroupId>) {
-        let Some(id) = id.map(CgroupId::get) else {
-            return;
-        };
+    fn cgroup(&mut self, id: u64) {
         if self.looked_up.contains(&id) || self.looked_up.len() >= MAX_CGROUP_NAMES {
             return;
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::core_driver::{CoreDriver, OnTransition};
+use super::entries::Entries;
 use super::event_loop::Session;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
@@ -18,7 +19,7 @@ use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// A recording that is being replayed.
 pub(crate) struct Replay {
-    reader: Reader,
+    entries: Entries,
     /// Wall time minus monotonic time in nanoseconds, for the next entries; `None` until the
     /// recording has it.
     wall_clock: Option<i64>,
@@ -41,11 +42,15 @@ impl Session<Replay> {
     pub fn open(file: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("{} cannot be replayed", file.display());
         let reader = Reader::open(file).with_context(cannot)?;
-        Ok(Self {
-            core: CoreDriver::new(reader.head(), None),
+        Ok(Self::with_entries(Entries::File(Box::new(reader))))
+    }
+
+    pub(super) fn with_entries(entries: Entries) -> Self {
+        Self {
+            core: CoreDriver::new(entries.head(), None),
             clock: ClockOffset::new(0),
             source: Replay {
-                reader,
+                entries,
                 wall_clock: None,
                 now: Nanos(0),
                 cgroups: SharedCgroupNames::default(),
@@ -54,13 +59,13 @@ impl Session<Replay> {
                 hold_at: None,
                 damage: Damage::default(),
             },
-        })
+        }
     }
 
     /// Returns the recording's head.
     #[must_use]
     pub fn head(&self) -> &Head {
-        self.source.reader.head()
+        self.source.entries.head()
     }
 
     /// Returns the names of the cgroups that were read so far, including those of all owners in the
@@ -107,6 +112,27 @@ impl Replay {
         self.hold_at.is_some_and(|at| self.ended || self.now >= at)
     }
 
+    pub(super) const fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// Returns the wall clock's offset for the next entries.
+    pub(super) fn wall_clock(&self) -> i64 {
+        self.wall_clock.unwrap_or(0)
+    }
+
+    /// Returns the next entry, which the core does not take.
+    ///
+    /// # Errors
+    /// Something is broken, and whether something follows.
+    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, bool> {
+        self.entries.next().map_err(|broken| {
+            let is_followed = broken.resumed_at.is_some();
+            self.damage.add(broken);
+            is_followed
+        })
+    }
+
     /// Returns the input for missing entries, whose number is not known.
     fn missing(&self) -> Input {
         Input::Loss(Loss {
@@ -139,7 +165,7 @@ impl Source for Replay {
         }
         clock.set(self.wall_clock.unwrap_or(0));
         loop {
-            let entry = match self.reader.next_entry() {
+            let entry = match self.entries.next() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     self.ended = true;

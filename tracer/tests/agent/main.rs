@@ -11,6 +11,7 @@ mod chart;
 mod chart_container;
 mod configuration;
 mod daemon;
+mod flight;
 mod losses;
 mod metrics;
 mod ports;

@@ -83,6 +83,11 @@ fn help_of_report() {
 }
 
 #[test]
+fn help_of_dump() {
+    help(&["dump", "--help"], file!["help/dump.txt"]);
+}
+
+#[test]
 fn help_of_record() {
     help(&["record", "--help"], file!["help/record.txt"]);
 }

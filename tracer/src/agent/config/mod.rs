@@ -43,6 +43,10 @@ const MAX_LOCAL_PORTS: usize = 64;
 /// The default nice value of the thread that reads the kernel's records.
 pub const READER_NICE: i32 = -15;
 
+/// What the flight recorder may have on disk.
+const MIN_FLIGHT_SIZE: u64 = 4 << 20;
+const MAX_FLIGHT_SIZE: u64 = 1 << 40;
+
 /// The configuration of the agent.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -63,6 +67,8 @@ pub struct Config {
     /// set, the one in systemd's `StateDirectory=`.
     #[serde(deserialize_with = "state_file")]
     pub state_file: Option<PathBuf>,
+    /// The agent's last inputs on disk.
+    pub flight_recorder: FlightConfig,
     /// The nice value of the thread that reads the kernel's records.
     #[serde(deserialize_with = "reader_nice")]
     pub reader_nice: i32,
@@ -82,6 +88,30 @@ pub struct Config {
     /// Where records go.
     #[serde(rename = "output")]
     pub outputs: Vec<SinkConfig>,
+}
+
+/// The flight recorder: the agent's last inputs on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlightConfig {
+    /// Whether the agent has a flight recorder.
+    pub enabled: bool,
+    /// The directory of the segments; where it is not set, one in systemd's `StateDirectory=`.
+    #[serde(deserialize_with = "some_absolute")]
+    pub directory: Option<PathBuf>,
+    /// The most bytes of all segments.
+    #[serde(deserialize_with = "flight_size")]
+    pub size: u64,
+}
+
+impl Default for FlightConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            directory: None,
+            size: 256 << 20,
+        }
+    }
 }
 
 /// The HTTP endpoint with /metrics and /healthz.
@@ -128,6 +158,7 @@ impl Default for Config {
             max_connections: NonZeroUsize::new(1 << 20).expect("not zero"),
             run_directory: DEFAULT_RUN_DIRECTORY.into(),
             state_file: None,
+            flight_recorder: FlightConfig::default(),
             reader_nice: READER_NICE,
             answer_commands: true,
             pair_key: PairKeySource::default(),
@@ -355,4 +386,21 @@ fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Er
         return Err(de::Error::custom("a path must begin with `/`"));
     }
     Ok(path)
+}
+
+fn some_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    absolute(deserializer).map(Some)
+}
+
+fn flight_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let units = [("MiB", 20), ("GiB", 30)];
+    let size = units.into_iter().find_map(|(unit, bits)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(1 << bits)
+    });
+    let size = size.filter(|size| (MIN_FLIGHT_SIZE..=MAX_FLIGHT_SIZE).contains(size));
+    size.ok_or_else(|| {
+        de::Error::custom("a size from \"4MiB\" to \"1024GiB\" is needed here, such as \"256MiB\"")
+    })
 }

@@ -30,10 +30,13 @@ fn every_key_in_the_comments_exists() {
     let text = DEFAULT_CONFIG
         .replace("# ip_version", "ip_version")
         .replace("# netns", "netns")
-        .replace("# state_file", "state_file");
+        .replace("# state_file", "state_file")
+        .replace("# directory", "directory");
     let config = Config::parse(&text, "default").expect("it is valid");
     assert_eq!(config.trace.ip_version, Some(IpVersion::V4));
     assert_eq!(config.trace.netns.as_deref(), Some("4026531840"));
+    let flight = Path::new("/var/lib/tcpclose/flight");
+    assert_eq!(config.flight_recorder.directory.as_deref(), Some(flight));
     let state_file = Path::new("/var/lib/tcpclose/state");
     assert_eq!(config.state_file.as_deref(), Some(state_file));
 }

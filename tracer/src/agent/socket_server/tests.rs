@@ -39,6 +39,7 @@ impl RunDirectory {
                     Question::Sockets(ids) => Answer::Sockets(vec![None; ids.len()]),
                     Question::Minisockets(them) => Answer::Minisockets(vec![None; them.len()]),
                     Question::Routes(_) => Answer::Routes(Vec::new()),
+                    Question::FlightRecorder => Answer::FlightRecorder(None),
                 });
             }
         });

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::socket_peercred;
@@ -15,7 +16,7 @@ use rustix::process::geteuid;
 
 use super::error::{AgentError, AgentErrorReason};
 use super::frame::{FrameError, HEADER_LEN};
-use super::protocol::{AgentStatus, Answer, MAX_ITEMS, Question};
+use super::protocol::{AgentStatus, Answer, FlightStatus, MAX_ITEMS, Question};
 use crate::safe_path::FilePlace;
 use tcpclose_core::routes::RouteHistory;
 use tcpclose_core::summary::Route;
@@ -32,6 +33,10 @@ pub(crate) struct AgentClient<'a> {
     stream: UnixStream,
     deadline: Instant,
 }
+
+/// How long the agent's flight recorder may take to write what it has, and how often it is asked.
+const WRITING_TIMEOUT: Duration = Duration::from_secs(1);
+const WRITING_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 type Reason = AgentErrorReason;
 
@@ -79,6 +84,26 @@ impl<'a> AgentClient<'a> {
         match self.ask(&Question::Status)? {
             Answer::Status(status) => Ok(status),
             _ => Err(self.error(Reason::Invalid)),
+        }
+    }
+
+    /// Asks where the flight recorder's segments are, once everything is on disk, or after a while.
+    /// Returns `None` if the agent has no flight recorder.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn flight_recorder(&mut self) -> Result<Option<FlightStatus>, AgentError> {
+        let deadline = Instant::now() + WRITING_TIMEOUT;
+        loop {
+            match self.ask(&Question::FlightRecorder)? {
+                Answer::FlightRecorder(Some(status))
+                    if !status.is_written && Instant::now() < deadline =>
+                {
+                    thread::sleep(WRITING_POLL_INTERVAL);
+                }
+                Answer::FlightRecorder(status) => return Ok(status),
+                _ => return Err(self.error(Reason::Invalid)),
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) enum Question {
     Minisockets(Vec<(u32, Tuple)>),
     /// What have recent closes shown of these routes?
     Routes(Vec<Route>),
+    /// What does the flight recorder have?
+    FlightRecorder,
 }
 
 /// The answer to the question of the same name, with one value for each thing that was asked for,
@@ -48,6 +50,23 @@ pub(crate) enum Answer {
     Sockets(Vec<Option<KnownSocket>>),
     Minisockets(Vec<Option<KnownMinisocket>>),
     Routes(Vec<RouteHistory>),
+    /// `None`: there is no flight recorder.
+    FlightRecorder(Option<FlightStatus>),
+}
+
+/// Where the flight recorder's segments are, which the command reads by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FlightStatus {
+    /// Where the segments are, as bytes of a path.
+    pub folder: Vec<u8>,
+    /// The host's boot.
+    pub boot: String,
+    /// When the agent began to record.
+    pub began: Nanos,
+    /// The time of the answer.
+    pub at: Nanos,
+    /// Whether everything is on disk that was recorded by then.
+    pub is_written: bool,
 }
 
 /// The agent that answers.
@@ -67,7 +86,7 @@ impl Question {
     /// Returns how many things it asks for.
     pub fn len(&self) -> usize {
         match self {
-            Self::Status => 1,
+            Self::Status | Self::FlightRecorder => 1,
             Self::Sockets(ids) => ids.len(),
             Self::Minisockets(minisockets) => minisockets.len(),
             Self::Routes(routes) => routes.len(),

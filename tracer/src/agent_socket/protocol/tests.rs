@@ -68,16 +68,17 @@ fn route() -> Route {
     }
 }
 
-fn questions() -> [Question; 4] {
+fn questions() -> [Question; 5] {
     [
         Question::Status,
         Question::Sockets(vec![EndpointId(5), EndpointId(300)]),
         Question::Minisockets(vec![(4_026_531_840, tuple())]),
         Question::Routes(vec![route()]),
+        Question::FlightRecorder,
     ]
 }
 
-fn answers() -> [Answer; 4] {
+fn answers() -> [Answer; 5] {
     [
         Answer::Status(AgentStatus {
             version: "0.1.0".to_owned(),
@@ -94,6 +95,13 @@ fn answers() -> [Answer; 4] {
             }),
         ]),
         Answer::Routes(vec![history()]),
+        Answer::FlightRecorder(Some(FlightStatus {
+            folder: b"/a".to_vec(),
+            boot: "b".to_owned(),
+            began: Nanos(3),
+            at: Nanos(4),
+            is_written: true,
+        })),
     ]
 }
 

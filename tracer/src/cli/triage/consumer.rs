@@ -1,12 +1,14 @@
 //! Counts what happens while a triage watches.
 
+use std::future::pending;
+
 use crate::cgroup_names::CgroupNames;
 use crate::cli::shutdown::Shutdown;
 use crate::filter::passes;
 use crate::output::close_tally::CloseTally;
 use crate::output::terminal;
 use crate::output::triage::TracedCloses;
-use crate::session::{Consumer, Live, Session};
+use crate::session::{Consumer, Session, Source};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
@@ -15,7 +17,7 @@ use tcpclose_core::types::Nanos;
 pub(super) struct TriageConsumer {
     filter: ConnectionFilter,
     cgroups: Box<dyn CgroupNames>,
-    shutdown: Shutdown,
+    shutdown: Option<Shutdown>,
     begun: Nanos,
     watched: TracedCloses,
     is_over: bool,
@@ -25,7 +27,7 @@ impl TriageConsumer {
     pub fn new(
         filter: ConnectionFilter,
         cgroups: Box<dyn CgroupNames>,
-        shutdown: Shutdown,
+        shutdown: Option<Shutdown>,
         begun: Nanos,
     ) -> Self {
         Self {
@@ -42,11 +44,14 @@ impl TriageConsumer {
     }
 }
 
-impl Consumer<Live> for TriageConsumer {
+impl<S: Source> Consumer<S> for TriageConsumer {
     type Output = TracedCloses;
 
     async fn wait(&mut self) {
-        self.shutdown.requested().await;
+        match &mut self.shutdown {
+            Some(shutdown) => shutdown.requested().await,
+            None => pending().await,
+        }
         self.is_over = true;
     }
 
@@ -66,7 +71,7 @@ impl Consumer<Live> for TriageConsumer {
         self.is_over
     }
 
-    fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<TracedCloses> {
+    fn finish(mut self, session: &mut Session<S>) -> anyhow::Result<TracedCloses> {
         self.watched.span = session.now() - self.begun;
         Ok(self.watched)
     }

@@ -4,10 +4,15 @@ mod args;
 mod consumer;
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use super::common::{PrintOutcome, print, single_threaded_runtime, verdict_exit_code};
+use super::last::Recorded;
 use super::shutdown::Shutdown;
 use super::tracing::CLASSIC_TIER;
+use crate::cgroup_names::RecordedCgroupNames;
 use crate::clock_offset::ClockOffset;
 use crate::coverage::CoverageGap;
 use crate::notice::notice;
@@ -16,6 +21,7 @@ use crate::output::clock::WallClock;
 use crate::output::json::write_triage;
 use crate::output::triage::{TracedCloses, Triage, triage_text};
 use crate::ports::{PortScanOptions, PortScanner};
+use crate::recording::RecordedTier;
 use crate::session::{Session, now};
 use crate::stuck::{EvidenceScope, ScanOptions, Scanner};
 pub(super) use args::TriageArgs;
@@ -32,7 +38,10 @@ pub(super) fn run(args: &TriageArgs) -> anyhow::Result<ExitCode> {
     let mut unseen = Vec::new();
     let agent = args.agent.address();
     let runtime = single_threaded_runtime()?;
-    let watched = runtime.block_on(watch(args, &mut unseen))?;
+    let watched = match args.last {
+        Some(last) => Some(runtime.block_on(count_recorded(args, last, &mut unseen))?),
+        None => runtime.block_on(watch(args, &mut unseen))?,
+    };
 
     let mut scanner = Scanner::new(ScanOptions {
         min_age: args.min_age.into(),
@@ -101,8 +110,33 @@ async fn watch(
     let consumer = TriageConsumer::new(
         args.filters.user_space_part(),
         Box::new(Cgroups::new()),
-        shutdown.after(Some(args.span)),
+        Some(shutdown.after(Some(args.span))),
         now(),
     );
     session.run(consumer).await.map(Some)
+}
+
+/// Counts what the agent's flight recorder has.
+async fn count_recorded(
+    args: &TriageArgs,
+    last: Duration,
+    unseen: &mut Vec<String>,
+) -> anyhow::Result<TracedCloses> {
+    let agent = args.agent.address();
+    let agent = agent.context("--last needs an agent, and --agent none excludes it")?;
+    let recorded = Recorded::Last(agent, Some(last));
+    let mut session = recorded.open()?;
+    if session.head().seen == RecordedTier::Classic {
+        unseen.push(CLASSIC_TIER.to_owned());
+    }
+    let consumer = TriageConsumer::new(
+        args.filters.recorded()?,
+        Box::new(RecordedCgroupNames::new(session.cgroups())),
+        None,
+        session.now(),
+    );
+    let watched = session.run(consumer).await?;
+    unseen.extend(session.span_notes());
+    unseen.extend(session.damage().sentences());
+    Ok(watched)
 }

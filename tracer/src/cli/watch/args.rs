@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ArgAction;
 
 use crate::cli::common::{OutputArgs, positive_count};
+use crate::cli::last::LastArgs;
 use crate::cli::tracing::StuckArgs;
 use crate::duration_arg::duration;
 use crate::filter::args::{CloseFilterArgs, FilterArgs};
@@ -21,6 +22,7 @@ Examples:
   tcpclose watch nginx            only connections of processes named nginx
   tcpclose watch --port 5432      only connections with this port at either end
   tcpclose watch --format json    one JSON object per line
+  tcpclose watch --last 20m       what the agent's flight recorder has
   tcpclose watch --replay FILE    what `tcpclose record FILE` has recorded
 
 Exit codes: 0 success (also after Ctrl-C, or when the reader of a pipe exits), 2 cannot run, wrong usage, or a broken \
@@ -29,7 +31,7 @@ recording";
 /// What `tcpclose watch` takes.
 #[derive(Clone, Default, clap::Args)]
 #[command(after_help = AFTER_HELP, after_long_help = format!("{STATES_HELP}\n\n{AFTER_HELP}"))]
-#[command(mut_arg("stuck_after", |arg| arg.conflicts_with("replay")))]
+#[command(mut_arg("stuck_after", |arg| arg.conflicts_with_all(["replay", "last"])))]
 pub(in crate::cli) struct WatchArgs {
     #[command(flatten)]
     pub(super) closes: ClosesArgs,
@@ -46,7 +48,7 @@ pub(in crate::cli) struct WatchArgs {
     #[arg(skip)]
     pub(super) ascii: bool,
     /// Record into a file as well, for a later --replay; an existing file is refused (see --force)
-    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "last"])]
     pub(super) record: Option<PathBuf>,
     /// Overwrite an existing file with --record
     #[arg(long, requires = "record")]
@@ -89,6 +91,7 @@ pub(super) enum Shown {
 
 /// Which closes are shown.
 #[derive(Clone, Default, clap::Args)]
+#[command(mut_arg("last", |arg| arg.conflicts_with_all(["replay", "no_btf", "duration"])))]
 pub(super) struct ClosesArgs {
     #[command(flatten)]
     pub(super) filters: FilterArgs,
@@ -110,6 +113,8 @@ pub(super) struct ClosesArgs {
     /// Show a recording instead of what happens now
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no_btf", "duration"])]
     pub(super) replay: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) last: LastArgs,
 }
 
 impl ClosesArgs {

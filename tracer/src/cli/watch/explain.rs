@@ -8,6 +8,7 @@ Examples:
   tcpclose explain --count 1          the next close
   tcpclose explain mariadb            of processes named mariadb
   tcpclose explain --path reset       of connections that are reset
+  tcpclose explain --last 20m         in what the agent's flight recorder has
   tcpclose explain --replay FILE      in what `tcpclose record FILE` has recorded
 
 Where both ends of a connection are on this host, they are drawn as one, which --count counts once.

@@ -32,8 +32,8 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     if let Some(note) = args.closes.filters.note_on_contradictions() {
         notice!("{note}");
     }
-    if let Some(file) = &args.closes.replay {
-        return replay::run(args, file);
+    if let Some(recorded) = args.closes.last.recorded(args.closes.replay.as_ref()) {
+        return replay::run(args, recorded);
     }
     let options = args.options()?;
     let runtime = single_threaded_runtime()?;

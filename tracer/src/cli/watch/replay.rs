@@ -1,6 +1,5 @@
-//! `tcpclose watch --replay FILE`.
+//! `tcpclose watch --replay FILE` and `--last TIME`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,20 +10,24 @@ use super::args::WatchArgs;
 use super::consumer::WatchConsumer;
 use super::printer::{LinePrinter, SlowReaderPolicy};
 use crate::cgroup_names::RecordedCgroupNames;
+use crate::cli::last::Recorded;
 use crate::cli::replay_common;
 use crate::cli::tracing::CLASSIC_TIER;
 use crate::notice::notice;
 use crate::recording::RecordedTier;
-use crate::session::Session;
 
 /// Shows a recording as fast as it can be read and written.
-pub(super) fn run(args: &WatchArgs, file: &Path) -> anyhow::Result<ExitCode> {
-    let (args, file) = (args.clone(), file.to_owned());
-    replay_common::until_stopped(move |stop| replay(&args, &file, stop))
+pub(super) fn run(args: &WatchArgs, recorded: Recorded) -> anyhow::Result<ExitCode> {
+    let args = args.clone();
+    replay_common::until_stopped(move |stop| replay(&args, &recorded, stop))
 }
 
-fn replay(args: &WatchArgs, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
-    let mut session = Session::open(file)?;
+fn replay(
+    args: &WatchArgs,
+    recorded: &Recorded,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<ExitCode> {
+    let mut session = recorded.open()?;
     if session.head().seen == RecordedTier::Classic {
         notice!("it was recorded with {CLASSIC_TIER}");
     }
@@ -47,5 +50,5 @@ fn replay(args: &WatchArgs, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Resul
     )?;
     let consumer = WatchConsumer::replay(printer, stop);
     let code = Handle::current().block_on(session.run(consumer))?;
-    Ok(replay_common::exit_code(session.damage(), file, code))
+    Ok(recorded.exit_code(&session, code))
 }

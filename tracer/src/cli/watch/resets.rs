@@ -9,6 +9,7 @@ Examples:
   tcpclose resets --duration 30s      for half a minute
   tcpclose resets nginx               of processes named nginx
   tcpclose resets --cause refused     of connects that were refused
+  tcpclose resets --last 20m          in what the agent's flight recorder has
   tcpclose resets --replay FILE       in what `tcpclose record FILE` has recorded
 
 The groups at the end go to the terminal, or to stderr where stdout is none.

@@ -10,7 +10,7 @@ use crate::metrics::label::Label;
 use crate::metrics::metric::{ExportFormat, Instrument, Metric, Points};
 use crate::metrics::number::Number;
 use crate::metrics::record_outcome::RecordOutcome;
-use crate::metrics::snapshot::MetricsSnapshot;
+use crate::metrics::snapshot::{FlightCounts, MetricsSnapshot};
 
 /// Series that scrapes dropped.
 pub(crate) const SERIES_DROPPED: Metric = Metric::new(
@@ -96,6 +96,35 @@ pub(super) const METRICS: &[Metric] = &[
                 .map(|state| (Vec::new(), Number::Count(state.left_out)))
                 .collect()
         }),
+    ),
+    Metric::new(
+        "tcpclose.flight_recorder.entries",
+        "{entry}",
+        "Entries of the flight recorder, by what became of them; nothing without one.",
+        &["outcome"],
+        Instrument::Counter(flight_entries),
+    ),
+    Metric::new(
+        "tcpclose.flight_recorder.size",
+        "By",
+        "What the flight recorder has on disk; nothing without one.",
+        &[],
+        Instrument::Gauge(|snapshot| flight_point(snapshot, |flight| flight.bytes)),
+    ),
+    Metric::new(
+        "tcpclose.flight_recorder.overwritten",
+        "{segment}",
+        "Segments of the flight recorder that made room for later ones; nothing without one.",
+        &[],
+        Instrument::Counter(|snapshot| flight_point(snapshot, |flight| flight.overwritten)),
+    ),
+    Metric::new(
+        "tcpclose.flight_recorder.left_out",
+        "{connection}",
+        "Connections that the last segment of the flight recorder had no room for at its \
+         beginning; nothing without one.",
+        &[],
+        Instrument::Gauge(|snapshot| flight_point(snapshot, |flight| flight.left_out)),
     ),
     Metric::new(
         "process.start_time",
@@ -199,6 +228,26 @@ fn state_writes(snapshot: &MetricsSnapshot) -> Points<Number> {
     });
     writes
         .map(|(outcome, count)| (vec![Label::Outcome(outcome)], Number::Count(count)))
+        .collect()
+}
+
+fn flight_entries(snapshot: &MetricsSnapshot) -> Points<Number> {
+    let entries = snapshot.flight.iter().flat_map(|flight| {
+        [
+            (RecordOutcome::Written, flight.written),
+            (RecordOutcome::Dropped, flight.dropped),
+            (RecordOutcome::Failed, flight.failed),
+        ]
+    });
+    entries
+        .map(|(outcome, count)| (vec![Label::Outcome(outcome)], Number::Count(count)))
+        .collect()
+}
+
+fn flight_point(snapshot: &MetricsSnapshot, value: fn(&FlightCounts) -> u64) -> Points<Number> {
+    let flight = snapshot.flight.iter();
+    flight
+        .map(|flight| (Vec::new(), Number::Count(value(flight))))
         .collect()
 }
 

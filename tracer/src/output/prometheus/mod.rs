@@ -15,7 +15,8 @@ use self::family::Families;
 use self::processes::ProcessNames;
 use crate::cgroup_names::CgroupNames;
 use crate::metrics::{
-    self, CATALOGUE, MetricsSnapshot, Number, SERIES_DROPPED, StateWrites, Visitor as _,
+    self, CATALOGUE, FlightCounts, MetricsSnapshot, Number, SERIES_DROPPED, StateWrites,
+    Visitor as _,
 };
 use crate::output_status::OutputStatus;
 use crate::usage::Usage;
@@ -42,6 +43,7 @@ pub fn fixed_series(outputs: usize, local_ports: usize) -> usize {
         stuck: Some(StuckSummary::default()),
         outputs: vec![OutputStatus::default(); outputs],
         state: Some(StateWrites::default()),
+        flight: Some(FlightCounts::default()),
         usage: Usage {
             bpf: Some(ProgramRunStats::default()),
             ..Usage::default()

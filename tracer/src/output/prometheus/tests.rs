@@ -49,6 +49,7 @@ fn stuck(owners: Vec<StuckOwner>) -> MetricsSnapshot {
             ..StuckSummary::default()
         }),
         state: Some(metrics::StateWrites::default()),
+        flight: Some(metrics::FlightCounts::default()),
         ..MetricsSnapshot::default()
     }
 }

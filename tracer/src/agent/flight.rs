@@ -1,0 +1,76 @@
+//! Opens the agent's flight recorder, and says what commands need to read it.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::config::FlightConfig;
+use super::output_locks::take_lock;
+use crate::agent_socket::FlightStatus;
+use crate::flight_recorder::{DEFAULT_FOLDER, FlightRecorder, LOCK_NAME};
+use crate::notice::notice;
+use crate::safe_path;
+use crate::session::{Live, Session, now};
+use tcpclose_core::types::Nanos;
+
+/// The environment variable in which systemd names the folder of `StateDirectory=`, and the name of
+/// the folder there.
+const FOLDER_VARIABLE: &str = "STATE_DIRECTORY";
+const FOLDER_NAME: &str = "flight";
+
+/// Starts the flight recorder, if there is to be one. The agent works without it, too.
+pub(super) fn start(config: &FlightConfig, session: &mut Session<Live>) {
+    if !config.enabled {
+        return;
+    }
+    let folder = folder(config);
+    let at = now();
+    match open(&folder, config, session, at) {
+        Ok(recorder) => session.start_flight_recorder(recorder, at),
+        Err(error) => {
+            let folder = folder.display();
+            notice!("there is no flight recorder, as {folder} cannot be used: {error:#}");
+        }
+    }
+}
+
+fn folder(config: &FlightConfig) -> PathBuf {
+    if let Some(folder) = &config.directory {
+        return folder.clone();
+    }
+    // systemd separates several folders by colons.
+    let folders = std::env::var_os(FOLDER_VARIABLE).unwrap_or_default();
+    let first = std::env::split_paths(&folders).next();
+    match first.filter(|first| first.is_absolute()) {
+        Some(first) => first.join(FOLDER_NAME),
+        None => DEFAULT_FOLDER.into(),
+    }
+}
+
+fn open(
+    folder: &Path,
+    config: &FlightConfig,
+    session: &Session<Live>,
+    at: Nanos,
+) -> anyhow::Result<FlightRecorder> {
+    safe_path::create_folders(folder)?;
+    let lock = folder.join(LOCK_NAME);
+    let lock = take_lock(&lock, || {
+        format!("its lock {} cannot be taken", lock.display())
+    })?;
+    let head = session.recorded_head().clone();
+    FlightRecorder::open((folder.to_owned(), lock), config.size, head, at)
+}
+
+/// Returns what a command needs to read the segments, after passing on what was collected.
+pub(super) fn status(session: &mut Session<Live>) -> Option<FlightStatus> {
+    let recorder = session.flight_recorder()?;
+    recorder.flush();
+    let (boot, began) = recorder.session();
+    Some(FlightStatus {
+        folder: recorder.folder().as_os_str().as_bytes().to_vec(),
+        boot: boot.to_owned(),
+        began,
+        at: now(),
+        is_written: recorder.is_idle(),
+    })
+}
