@@ -29,5 +29,12 @@ mod system_call;
 pub mod tmux;
 pub mod wait;
 
+/// Returns the path of the program that a test runs: `TCPCLOSE_BIN`, or what cargo has `built` for
+/// the test. In virtual machines it is another one than where the test was compiled.
+#[must_use]
+pub fn program_path(built: &str) -> String {
+    std::env::var("TCPCLOSE_BIN").unwrap_or_else(|_| built.to_owned())
+}
+
 /// What a test returns.
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -6,9 +6,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tcpclose_kit::process::CommandOutput;
 
-/// `TCPCLOSE_BIN`, or what cargo has built for this test.
 pub fn path() -> String {
-    std::env::var("TCPCLOSE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tcpclose").to_owned())
+    tcpclose_kit::program_path(env!("CARGO_BIN_EXE_tcpclose"))
 }
 
 /// `tcpclose leaks`, to be given arguments. It asks none of the agents that other tests run.

@@ -4,9 +4,8 @@ use std::process::Command;
 
 use tcpclose_kit::process::{CommandOutput, run};
 
-/// `TCPCLOSE_BIN`, or what cargo has built for this test.
 pub fn path() -> String {
-    std::env::var("TCPCLOSE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tcpclose").to_owned())
+    tcpclose_kit::program_path(env!("CARGO_BIN_EXE_tcpclose"))
 }
 
 /// `tcpclose`, to be run where the test runs.
