@@ -6,7 +6,7 @@ use tcpclose_common::TcpState;
 
 use super::errno::{self, ECONNABORTED};
 use super::event::{Evidence, Segment};
-use super::peer::Lent;
+use super::peer::PeerFacts;
 use super::stuck::StuckTracking;
 use super::types::Nanos;
 
@@ -41,7 +41,7 @@ pub(super) struct CloseProgress {
     /// The results of probes while the socket is in a state in which it can be stuck.
     pub stuck_tracking: Option<Box<StuckTracking>>,
     /// What the other endpoint has lent, where it was on this host and has closed.
-    pub lent_by_peer: Lent,
+    pub peer_facts: PeerFacts,
     /// The segments that this host dropped before they left.
     pub dropped: Vec<DroppedSegment>,
     /// Whether it dropped more than these.

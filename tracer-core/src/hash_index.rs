@@ -10,11 +10,11 @@ use hashbrown::HashTable;
 #[derive(Debug, Default)]
 pub(super) struct HashIndex {
     hasher: RandomState,
-    places: HashTable<Place>,
+    entries: HashTable<IndexEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct IndexEntry {
     hash: u32,
     index: u32,
 }
@@ -36,20 +36,20 @@ impl HashIndex {
     }
 
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.entries.len()
     }
 
     /// Adds a place that is not in the index.
     pub fn insert(&mut self, KeyHash(hash): KeyHash, index: u32) {
-        let place = Place { hash, index };
-        let rehash = |place: &Place| KeyHash(place.hash).to_u64();
-        self.places.insert_unique(rehash(&place), place, rehash);
+        let place = IndexEntry { hash, index };
+        let rehash = |place: &IndexEntry| KeyHash(place.hash).to_u64();
+        self.entries.insert_unique(rehash(&place), place, rehash);
     }
 
     /// Calls `find` with each place that has this hash, until it returns a value.
     pub fn find<T>(&self, hash: KeyHash, find: impl Fn(u32) -> Option<T>) -> Option<T> {
-        let mut places = self.places.iter_hash(hash.to_u64());
-        places.find_map(|place| {
+        let mut entries = self.entries.iter_hash(hash.to_u64());
+        entries.find_map(|place| {
             if place.hash == hash.0 {
                 find(place.index)
             } else {
@@ -60,8 +60,8 @@ impl HashIndex {
 
     /// Removes a place; returns whether it was there.
     pub fn remove(&mut self, hash: KeyHash, index: u32) -> bool {
-        let is = |place: &Place| place.index == index;
-        let found = self.places.find_entry(hash.to_u64(), is);
+        let is = |place: &IndexEntry| place.index == index;
+        let found = self.entries.find_entry(hash.to_u64(), is);
         found.map(|place| place.remove()).is_ok()
     }
 }

@@ -8,7 +8,7 @@ use super::close_progress::{
 };
 use super::endpoint::{Endpoint, InitialSequenceNumbers};
 use super::event::{Evidence, Segment, TcpFields, Transition};
-use super::peer::Lent;
+use super::peer::PeerFacts;
 use super::probe_request::ProbeRequest;
 use super::snapshot::SnapshotSocket;
 use super::stuck::{StuckSocket, StuckTracking};
@@ -196,8 +196,8 @@ impl LiveEndpoint {
     }
 
     /// Returns what the other endpoint has lent, where it was on this host and has closed.
-    pub fn lent_by_peer(&self) -> Option<&Lent> {
-        Some(&self.closing.as_deref()?.lent_by_peer)
+    pub fn peer_facts(&self) -> Option<&PeerFacts> {
+        Some(&self.closing.as_deref()?.peer_facts)
     }
 
     /// Returns whether a hook saw the kernel start a minisocket for the socket.

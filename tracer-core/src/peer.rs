@@ -21,7 +21,7 @@ const MIN_OPENING_AGE: Nanos = Nanos::from_secs(1);
 
 /// What an endpoint lends to its peer when it closes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lent {
+pub(super) struct PeerFacts {
     /// The process it belonged to.
     pub owner: Option<SharedOwner>,
     /// Why it ended the connection by a RST, or gave up.

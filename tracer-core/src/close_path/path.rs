@@ -50,7 +50,7 @@ impl CloseFacts<'_> {
                     self.waiting_fin_step().into_iter().collect(),
                 )
             };
-        self.put_waiting_fin_in_place(&mut steps);
+        self.reorder_delayed_fin(&mut steps);
         let path = match ending {
             Ending::Orderly if self.peer_may_have_begun() => ClosePath::Unknown,
             _ if never_opened => ClosePath::ConnectFailed,
@@ -308,7 +308,7 @@ impl CloseFacts<'_> {
 
     /// Moves the peer's FIN to where it arrived, if it waited behind a hole meanwhile: before this
     /// host's FIN or before the ACK of that, whichever was the first to find it waiting.
-    fn put_waiting_fin_in_place(&self, steps: &mut Steps) {
+    fn reorder_delayed_fin(&self, steps: &mut Steps) {
         let waits = |change: &StateChange| {
             let evidence = change.evidence;
             evidence.is_some_and(|evidence| evidence.flags.fin_out_of_order)

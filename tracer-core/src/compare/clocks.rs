@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::end::{Host, Pair};
+use super::recorded_endpoint::{Host, Pair};
 use crate::types::{Nanos, Role};
 
 /// The most windows of time of which the tightest bound is kept. With more, each becomes twice as

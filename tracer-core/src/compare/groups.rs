@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::end::{Host, SharedPair};
+use super::recorded_endpoint::{Host, SharedPair};
 use super::verdict::Verdict;
 
 /// The most groups of verdicts. Verdicts of further ones are counted.

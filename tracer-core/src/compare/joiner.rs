@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::end::{End, Host, Pair};
+use super::recorded_endpoint::{Host, Pair, RecordedEndpoint};
 use crate::endpoint::InitialSequenceNumbers;
 use crate::types::{Nanos, Tuple};
 
@@ -15,7 +15,7 @@ pub const MAX_WAITING: usize = 65_536;
 /// An endpoint that waits.
 #[derive(Debug)]
 struct Waiting {
-    end: End,
+    end: RecordedEndpoint,
     is_wanted: bool,
 }
 
@@ -39,16 +39,16 @@ struct Waitings {
 pub(super) struct Joiner {
     hosts: [Waitings; 2],
     /// Ends that both recordings have.
-    same_ends: u64,
+    same_endpoints: u64,
 }
 
 impl Joiner {
     /// Takes an endpoint. Returns the pair if the other end waits.
-    pub fn add(&mut self, host: Host, end: End, is_wanted: bool) -> Option<Joined> {
+    pub fn add(&mut self, host: Host, end: RecordedEndpoint, is_wanted: bool) -> Option<Joined> {
         let numbers = end.endpoint().initial;
         let other = &mut self.hosts[host.other().index()];
         if let Some(numbers) = numbers {
-            self.same_ends += u64::from(other.has_same(numbers, &end));
+            self.same_endpoints += u64::from(other.has_same(numbers, &end));
             if let Some(found) = other.take(numbers.mirrored()) {
                 return Some(joined(
                     host,
@@ -109,7 +109,7 @@ impl Joiner {
     }
 
     /// Returns the ends of a recording that wait.
-    pub fn waiting(&self, host: Host) -> impl Iterator<Item = &End> {
+    pub fn waiting(&self, host: Host) -> impl Iterator<Item = &RecordedEndpoint> {
         self.hosts[host.index()]
             .ends
             .values()
@@ -126,20 +126,25 @@ impl Joiner {
     }
 
     /// Returns how many ends are in both recordings.
-    pub const fn same_ends(&self) -> u64 {
-        self.same_ends
+    pub const fn same_endpoints(&self) -> u64 {
+        self.same_endpoints
     }
 }
 
 /// Returns the time from the opening of an endpoint to its close, as wall time; `None` where that
 /// is not known. An endpoint that is open has no end.
-fn life(end: &End, wall: i64) -> Option<(i128, i128)> {
+fn life(end: &RecordedEndpoint, wall: i64) -> Option<(i128, i128)> {
     let at = |at: Nanos| i128::from(at.0) + i128::from(wall);
     let until = end.close().map_or(i128::MAX, |close| at(close.at));
     Some((at(end.endpoint().opened?), until))
 }
 
-fn joined(host: Host, one: (End, bool), other: (End, bool), by_address: bool) -> Joined {
+fn joined(
+    host: Host,
+    one: (RecordedEndpoint, bool),
+    other: (RecordedEndpoint, bool),
+    by_address: bool,
+) -> Joined {
     let is_wanted = one.1 || other.1;
     let ends = match host {
         Host::A => [one.0, other.0],
@@ -191,7 +196,7 @@ impl Waitings {
         Some(waiting)
     }
 
-    fn has_same(&self, numbers: InitialSequenceNumbers, end: &End) -> bool {
+    fn has_same(&self, numbers: InitialSequenceNumbers, end: &RecordedEndpoint) -> bool {
         let serial = self.by_numbers.get(&numbers);
         let other = serial.and_then(|serial| self.ends.get(serial));
         other.is_some_and(|other| {
@@ -212,6 +217,6 @@ impl Waitings {
 }
 
 /// Returns the place of the order in which an endpoint stands.
-fn class(end: &End) -> usize {
+fn class(end: &RecordedEndpoint) -> usize {
     usize::from(!end.is_orderly())
 }

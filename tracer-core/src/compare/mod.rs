@@ -7,9 +7,9 @@
 //! makes room is counted.
 
 mod clocks;
-mod end;
 mod groups;
 mod joiner;
+mod recorded_endpoint;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -18,10 +18,10 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
 pub use clocks::{Alignment, Clocks, Interval, Unaligned};
-pub use end::{End, Host, Pair, SharedPair};
 pub use groups::{Group, MAX_EXAMPLES, MAX_GROUPS, Service, Translation};
 pub use joiner::MAX_WAITING;
-pub use verdict::{Place, Verdict, VerdictKind};
+pub use recorded_endpoint::{Host, Pair, RecordedEndpoint, SharedPair};
+pub use verdict::{AffectedHosts, Verdict, VerdictKind};
 
 use clocks::ClockBounds;
 use groups::Groups;
@@ -46,7 +46,7 @@ pub struct Comparison {
     seen: [Seen; 2],
     pending: VecDeque<Joined>,
     groups: Groups,
-    counts: [EndCounts; 2],
+    counts: [EndpointCounts; 2],
     addresses: [HashSet<IpAddr>; 2],
     joined: u64,
     by_address: u64,
@@ -57,7 +57,7 @@ pub struct Comparison {
 
 /// How many ends one recording has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndCounts {
+pub struct EndpointCounts {
     /// Those that closed.
     pub closed: u64,
     /// Those that were open when the recording ended.
@@ -76,7 +76,7 @@ pub struct EndCounts {
 #[derive(Debug)]
 pub struct Report {
     /// The ends in A and in B.
-    pub ends: [EndCounts; 2],
+    pub ends: [EndpointCounts; 2],
     /// The time that each covers.
     pub spans: [Option<(Nanos, Nanos)>; 2],
     /// Connections of which both endpoints were found.
@@ -84,7 +84,7 @@ pub struct Report {
     /// Of these, those that were joined by address and time.
     pub by_address: u64,
     /// Ends that both recordings have.
-    pub same_ends: u64,
+    pub same_endpoints: u64,
     /// What is known of the clocks.
     pub alignment: Alignment,
     /// The verdicts, the worst first.
@@ -104,11 +104,11 @@ pub struct Report {
 impl Comparison {
     /// Takes an endpoint of a recording. `is_wanted`: whether the filter lets it pass; a pair is
     /// wanted if one of its ends is.
-    pub fn add(&mut self, host: Host, end: End, is_wanted: bool) {
+    pub fn add(&mut self, host: Host, end: RecordedEndpoint, is_wanted: bool) {
         let counts = &mut self.counts[host.index()];
         match &end {
-            End::Closed(_) => counts.closed += 1,
-            End::Open(_) => counts.open += 1,
+            RecordedEndpoint::Closed(_) => counts.closed += 1,
+            RecordedEndpoint::Open(_) => counts.open += 1,
         }
         let addresses = &mut self.addresses[host.index()];
         let ip = end.endpoint().tuple.local().ip();
@@ -150,7 +150,7 @@ impl Comparison {
         if !is_wanted {
             return;
         }
-        if pair.ends.iter().all(End::is_orderly) {
+        if pair.ends.iter().all(RecordedEndpoint::is_orderly) {
             let pair = SharedPair::new(pair);
             self.groups.add_translations(&pair);
             self.groups.add_sound(&pair);
@@ -206,7 +206,8 @@ impl Comparison {
         let mut ends = self.counts;
         for host in Host::BOTH {
             let there = &self.addresses[host.other().index()];
-            let is_missing = |end: &&End| there.contains(&end.endpoint().tuple.peer().ip());
+            let is_missing =
+                |end: &&RecordedEndpoint| there.contains(&end.endpoint().tuple.peer().ip());
             let counts = &mut ends[host.index()];
             counts.dropped = self.joiner.dropped(host);
             counts.alone = self.joiner.waiting(host).count() as u64 + counts.dropped;
@@ -219,7 +220,7 @@ impl Comparison {
             spans: self.seen.each_ref().map(|seen| seen.span),
             joined: self.joined,
             by_address: self.by_address,
-            same_ends: self.joiner.same_ends(),
+            same_endpoints: self.joiner.same_endpoints(),
             alignment,
             groups,
             other_verdicts,

@@ -79,12 +79,12 @@ fn close(endpoint: Endpoint, path: ClosePath, at: Nanos, steps: &[Step]) -> Clos
     }
 }
 
-fn closed(close: Close) -> End {
-    End::Closed(Box::new(close))
+fn closed(close: Close) -> RecordedEndpoint {
+    RecordedEndpoint::Closed(Box::new(close))
 }
 
-fn open(endpoint: Endpoint) -> End {
-    End::Open(Box::new(OpenEndpoint {
+fn open(endpoint: Endpoint) -> RecordedEndpoint {
+    RecordedEndpoint::Open(Box::new(OpenEndpoint {
         endpoint,
         owner: None,
         state: TcpState::Established,
@@ -95,7 +95,7 @@ fn open(endpoint: Endpoint) -> End {
 }
 
 /// An endpoint that was reset by the peer, or by itself.
-fn reset(host: Host, number: u32, by: Side, ms: u64) -> End {
+fn reset(host: Host, number: u32, by: Side, ms: u64) -> RecordedEndpoint {
     let time = at(host, ms);
     let rst = step(by, SegmentFlags::Rst, time);
     let endpoint = endpoint(host, number, 0);
@@ -139,7 +139,7 @@ fn finish(all: Comparison) -> Report {
     all.finish([hour, 0])
 }
 
-fn verdicts(report: &Report) -> Vec<(VerdictKind, Place, u64)> {
+fn verdicts(report: &Report) -> Vec<(VerdictKind, AffectedHosts, u64)> {
     let groups = report.groups.iter();
     groups
         .map(|group| (group.verdict.kind, group.verdict.at, group.count))
@@ -177,8 +177,8 @@ fn a_reset_that_the_open_end_never_sent_is_from_the_path_and_leaves_it_half_open
     all.add(Host::B, open(endpoint(Host::B, 1, 0)), true);
     let report = finish(all);
     let expected = [
-        (VerdictKind::ResetFromPath, Place::A, 1),
-        (VerdictKind::HalfOpen, Place::A, 1),
+        (VerdictKind::ResetFromPath, AffectedHosts::A, 1),
+        (VerdictKind::HalfOpen, AffectedHosts::A, 1),
     ];
     assert_eq!(verdicts(&report), expected);
     let service = report.groups[0].service.unwrap();
@@ -200,7 +200,7 @@ fn a_close_that_came_later_shows_that_the_socket_lived() {
     all.add(Host::A, reset(Host::A, 1, Side::Peer, 5_000), true);
     all.add(Host::B, reset(Host::B, 1, Side::Local, 5_500), true);
     // Half a second is no time in which it must have been informed.
-    let expected = [(VerdictKind::ResetFromPath, Place::A, 1)];
+    let expected = [(VerdictKind::ResetFromPath, AffectedHosts::A, 1)];
     assert_eq!(verdicts(&finish(all)), expected);
 }
 
@@ -209,7 +209,7 @@ fn resets_at_both_ends_at_once_came_from_the_path_and_need_no_clocks() {
     for mut all in [comparison(), unaligned()] {
         all.add(Host::A, reset(Host::A, 1, Side::Peer, 5_000), true);
         all.add(Host::B, reset(Host::B, 1, Side::Peer, 5_000), true);
-        let expected = [(VerdictKind::ResetFromPath, Place::Both, 1)];
+        let expected = [(VerdictKind::ResetFromPath, AffectedHosts::Both, 1)];
         assert_eq!(verdicts(&finish(all)), expected);
     }
 }
@@ -252,8 +252,8 @@ fn a_fin_that_never_got_through_shows_at_the_end_that_lives_on() {
     let mut all = comparison();
     all.add(Host::A, open(endpoint(Host::A, 1, 0)), true);
     all.add(Host::B, timeout(&[fin]), true);
-    let lost = (VerdictKind::FinNeverArrived, Place::A, 1);
-    let half_open = (VerdictKind::HalfOpen, Place::B, 1);
+    let lost = (VerdictKind::FinNeverArrived, AffectedHosts::A, 1);
+    let half_open = (VerdictKind::HalfOpen, AffectedHosts::B, 1);
     assert_eq!(verdicts(&finish(all)), [half_open, lost]);
 
     // One that was acknowledged did.
@@ -320,7 +320,7 @@ fn an_end_that_is_in_both_recordings_is_noticed() {
     let mut all = comparison();
     all.add(Host::A, open(endpoint(Host::A, 1, 0)), true);
     all.add(Host::B, open(endpoint(Host::A, 1, 0)), true);
-    assert_eq!(finish(all).same_ends, 1);
+    assert_eq!(finish(all).same_endpoints, 1);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn an_end_that_the_other_recording_should_have_is_missing() {
     let mut elsewhere = endpoint(Host::A, 2, 0);
     elsewhere.tuple = Tuple::from((elsewhere.tuple.local(), "192.0.2.1:443".parse().unwrap()));
     all.add(Host::A, open(elsewhere), true);
-    let EndCounts { alone, missing, .. } = finish(all).ends[0];
+    let EndpointCounts { alone, missing, .. } = finish(all).ends[0];
     assert_eq!((alone, missing), (2, 1));
 }
 
@@ -358,7 +358,7 @@ fn many_abnormal_closes_are_judged_with_what_is_kept_bounded() {
         all.add(Host::B, reset(Host::B, number, Side::Local, 5_500), true);
     }
     let report = finish(all);
-    let expected = [(VerdictKind::ResetFromPath, Place::A, count.into())];
+    let expected = [(VerdictKind::ResetFromPath, AffectedHosts::A, count.into())];
     assert_eq!(verdicts(&report), expected);
     assert_eq!(report.groups[0].examples.len(), MAX_EXAMPLES);
 }

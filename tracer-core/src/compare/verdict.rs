@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::clocks::Alignment;
-use super::end::{End, Host, Pair};
+use super::recorded_endpoint::{Host, Pair, RecordedEndpoint};
 use crate::finding::{Close, ClosePath, Loss};
 use crate::types::Nanos;
 
@@ -47,13 +47,13 @@ pub enum VerdictKind {
 )]
 #[strum(serialize_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum Place {
+pub enum AffectedHosts {
     A,
     B,
     Both,
 }
 
-impl From<Host> for Place {
+impl From<Host> for AffectedHosts {
     fn from(host: Host) -> Self {
         match host {
             Host::A => Self::A,
@@ -69,7 +69,7 @@ pub struct Verdict {
     pub kind: VerdictKind,
     /// The end that received the RST, that the connection had ended at, or that the FIN did not get
     /// through to.
-    pub at: Place,
+    pub at: AffectedHosts,
 }
 
 /// What is known of one recording beside its ends.
@@ -151,7 +151,7 @@ impl Judge<'_> {
             Proof::Unproven(why) => judgement.unproven = judgement.unproven.max(Some(why)),
         };
         match self.resets_at_both(pair) {
-            Some(proof) => note(VerdictKind::ResetFromPath, Place::Both, proof),
+            Some(proof) => note(VerdictKind::ResetFromPath, AffectedHosts::Both, proof),
             None => {
                 for host in Host::BOTH {
                     let proof = self.is_reset_from_path(pair, host);
@@ -223,9 +223,11 @@ impl Judge<'_> {
         let seen = self.seen[host.index()];
         let end = pair.end(host);
         let until = match end {
-            End::Closed(close) if close.path == ClosePath::Unknown => return Proof::No,
-            End::Closed(close) => socket_end(close),
-            End::Open(_) => match seen.span {
+            RecordedEndpoint::Closed(close) if close.path == ClosePath::Unknown => {
+                return Proof::No;
+            }
+            RecordedEndpoint::Closed(close) => socket_end(close),
+            RecordedEndpoint::Open(_) => match seen.span {
                 Some((_, last)) => last,
                 None => return Proof::No,
             },

@@ -6,7 +6,7 @@ use super::SavedEndpoints;
 use super::endpoint::{SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
 use crate::close_progress::{CloseProgress, MAX_CHANGES};
 use crate::live_endpoint::{InitialNumbers, LiveEndpoint};
-use crate::peer::Lent;
+use crate::peer::PeerFacts;
 use crate::stuck::{OwnerProcess, StuckEvent, StuckSocket, StuckTracking};
 use crate::types::{OptionalId, OptionalNanos, SharedOwner};
 
@@ -85,9 +85,9 @@ impl SavedEndpoints {
             gap: *gap,
             // Which ones is not known any more.
             more_dropped: *has_dropped,
-            lent_by_peer: Lent {
+            peer_facts: PeerFacts {
                 owner: self.owner(*peer_owner),
-                ..Lent::default()
+                ..PeerFacts::default()
             },
             ..CloseProgress::default()
         }

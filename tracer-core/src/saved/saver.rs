@@ -123,7 +123,7 @@ impl Saver {
             armed,
             gap,
             stuck_tracking,
-            lent_by_peer,
+            peer_facts,
             // What is not saved is not claimed later.
             closed_by_exit: _,
         } = closing;
@@ -133,7 +133,7 @@ impl Saver {
             armed: *armed,
             gap: *gap,
             has_dropped: *more_dropped || !dropped.is_empty(),
-            peer_owner: self.owner(lent_by_peer.owner.as_ref()),
+            peer_owner: self.owner(peer_facts.owner.as_ref()),
             stuck: stuck_tracking.as_deref().map(|tracking| {
                 let StuckTracking { polls, reported } = tracking;
                 let reported = reported.as_deref().map(|stuck| self.stuck(stuck));

@@ -35,9 +35,9 @@ pub use idle_timeouts::{
 };
 pub use local_ports::{CONNECTION_STATES, LocalPortStates};
 pub use port_pressure::{PortPressure, PortUse, ReuseRules, ReuseScope, Route};
-pub use record::{Gauges, PerState, ServiceKey, Summary};
+pub use record::{Gauges, NameAndCgroup, PerState, Summary};
 pub use rollup::{MAX_SERVICES, Rollup, RollupCounts, Rollups, ServiceInNetns, Sum};
-pub use service::Service;
+pub use service::ServiceAddress;
 pub use stuck::{StuckCounts, StuckOwner, StuckSummary};
 
 /// Processes, peers and idle timeouts named in each ranking.
@@ -103,8 +103,8 @@ pub struct FindingCounts {
 #[derive(Debug, Default)]
 struct Interval {
     sketches: PerState<DurationSketch>,
-    closes_of_processes: HeavyHitters<Option<ServiceKey>>,
-    resets_of_processes: HeavyHitters<Option<ServiceKey>>,
+    closes_of_processes: HeavyHitters<Option<NameAndCgroup>>,
+    resets_of_processes: HeavyHitters<Option<NameAndCgroup>>,
     closes_of_peers: HeavyHitters<IpAddr>,
     resets_of_peers: HeavyHitters<IpAddr>,
     idle_timeouts: IdleTimeouts,
@@ -167,7 +167,7 @@ impl FindingCounts {
         if close.path.is_abnormal() == Some(true) {
             totals.causes.add(close.cause, 1);
         }
-        let process = close.owner.clone().map(ServiceKey::new);
+        let process = close.owner.clone().map(NameAndCgroup::new);
         let peer = close.endpoint.tuple.peer().ip();
         if let Some(reset) = &close.reset {
             totals.resets.add((reset.by, reset.reason), 1);

@@ -36,9 +36,9 @@ pub struct Summary {
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// The processes with the most closes. Endpoints without a known owner count as `None`.
-    pub closes_of_processes: Ranking<Option<ServiceKey>>,
+    pub closes_of_processes: Ranking<Option<NameAndCgroup>>,
     /// The processes with the most resets, by either side.
-    pub resets_of_processes: Ranking<Option<ServiceKey>>,
+    pub resets_of_processes: Ranking<Option<NameAndCgroup>>,
     /// The peers with the most closes.
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers with the most resets, by either side.
@@ -93,9 +93,9 @@ impl PerState<Histogram> {
 /// The processes that summaries count as one: those with the same name and cgroup, such as the
 /// workers of one service.
 #[derive(Clone, Debug)]
-pub struct ServiceKey(SharedOwner);
+pub struct NameAndCgroup(SharedOwner);
 
-impl ServiceKey {
+impl NameAndCgroup {
     /// Returns the key of a process.
     #[must_use]
     pub const fn new(owner: SharedOwner) -> Self {
@@ -113,27 +113,27 @@ impl ServiceKey {
     }
 }
 
-impl PartialEq for ServiceKey {
+impl PartialEq for NameAndCgroup {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for ServiceKey {}
+impl Eq for NameAndCgroup {}
 
-impl PartialOrd for ServiceKey {
+impl PartialOrd for NameAndCgroup {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for ServiceKey {
+impl Ord for NameAndCgroup {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl Hash for ServiceKey {
+impl Hash for NameAndCgroup {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }

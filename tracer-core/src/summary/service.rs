@@ -7,14 +7,14 @@ use crate::types::{Port, Role};
 
 /// What connections have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
+pub enum ServiceAddress {
     /// They were accepted on this port of this host.
     Listening(Port),
     /// This host opened them to this address and port.
     Peer(SocketAddr),
 }
 
-impl Service {
+impl ServiceAddress {
     /// Returns the service of an endpoint; `None` where its role is not known.
     #[must_use]
     pub fn from_endpoint(endpoint: &Endpoint) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! What becomes of an endpoint whose last transition was seen: its close is reported at once, or
 //! waits for the record of a RST, for the peer's FIN, or for the peer's close.
 
-use super::peers::{add_lent_cause, set_from_path};
+use super::peers::{add_peer_cause, set_from_path};
 use super::{AwaitingReset, Tracker};
 use crate::close_path::{MinisocketOutcome, is_discarded_child, reconstruct, reset_may_follow};
 use crate::close_progress::StateChange;
@@ -31,7 +31,7 @@ impl Tracker {
         outcome: MinisocketOutcome,
         now: Nanos,
     ) {
-        self.lend_owner(&endpoint);
+        self.share_owner_with_peer(&endpoint);
         self.awaiting_reset_order.push_back((now, key));
         let awaiting = AwaitingReset { endpoint, outcome };
         if let Some(earlier) = self.awaiting_reset.insert(key, awaiting) {
@@ -59,7 +59,7 @@ impl Tracker {
     }
 
     pub(super) fn park(&mut self, endpoint: LiveEndpoint, now: Nanos) {
-        self.lend_owner(&endpoint);
+        self.share_owner_with_peer(&endpoint);
         if let Some(evicted) = self.parked.park(endpoint, now) {
             self.evicted += 1;
             self.report_close(evicted.endpoint, MinisocketOutcome::Unseen(now));
@@ -71,7 +71,7 @@ impl Tracker {
         if self.is_to_wait_for_peer(&endpoint, outcome) {
             let last = endpoint.last_change().map(|last| last.at);
             let at = outcome.at().or(last).unwrap_or_default();
-            self.lend_owner(&endpoint);
+            self.share_owner_with_peer(&endpoint);
             if let Some(earlier) = self.awaiting_peer.add(endpoint, outcome, at) {
                 self.report_waiting(earlier, false);
             }
@@ -90,7 +90,7 @@ impl Tracker {
         let may_miss_ack = self.may_miss_ack_of_fin(endpoint);
         let mut close = reconstruct(endpoint, outcome, may_miss_ack);
         close.endpoint.peer_owner = self.peer_owner(endpoint);
-        add_lent_cause(&mut close, endpoint);
+        add_peer_cause(&mut close, endpoint);
         if from_path {
             set_from_path(&mut close);
         }
@@ -119,7 +119,7 @@ impl Tracker {
                 .enter(ended, owner, cookie, at, error, hooked);
             self.evicted += u64::from(!followed);
         }
-        let peer = self.lend(endpoint, &close);
+        let peer = self.share_with_peer(endpoint, &close);
         self.findings.push_back(Finding::Close(Box::new(close)));
         if let Some(peer) = peer {
             self.report_waiting(peer, false);

@@ -3,7 +3,7 @@
 
 mod closes;
 mod gauges;
-mod known;
+mod known_sockets;
 mod listed;
 mod owners;
 mod peers;
@@ -27,7 +27,7 @@ use tcpclose_common::TcpState;
 
 use super::close_path::MinisocketOutcome;
 use super::closes_awaiting_peer::ClosesAwaitingPeer;
-use super::ended_unseen::EndedUnseen;
+use super::ended_while_stopped::EndedWhileStopped;
 use super::event::Event;
 use super::finding::{Finding, Loss, LossLocation, TimeWait};
 use super::input::Input;
@@ -67,7 +67,7 @@ pub struct Tracker {
     stale_closing: StaleClosing,
     /// What an earlier tracker has saved.
     unconfirmed: UnconfirmedEndpoints,
-    ended_unseen: EndedUnseen,
+    ended_while_stopped: EndedWhileStopped,
     time_waits: TimeWaits,
     listeners: Listeners,
     stuck: Option<StuckDetector>,
@@ -106,7 +106,7 @@ impl Tracker {
             parked: ParkedEndpoints::new(capacity),
             stale_closing: StaleClosing::default(),
             unconfirmed: UnconfirmedEndpoints::new(capacity),
-            ended_unseen: EndedUnseen::default(),
+            ended_while_stopped: EndedWhileStopped::default(),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             stuck: None,
@@ -229,7 +229,7 @@ impl Tracker {
         self.time_waits.continue_polls(now, &mut ended);
         self.report_ended(ended);
         self.drop_outdated_stuck_deadlines();
-        self.report_some_ended_unseen();
+        self.report_some_ended_while_stopped();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
             self.findings.push_back(Finding::Loss(Loss {
@@ -313,7 +313,7 @@ impl Tracker {
             .chain(self.time_waits.next_tick())
             .chain(self.next_stuck_probe())
             .chain(self.uncounted.next_due())
-            .chain(self.ended_unseen.next_due())
+            .chain(self.ended_while_stopped.next_due())
             .min()
     }
 
@@ -339,7 +339,7 @@ impl Tracker {
     /// Reports the closes that still wait for the record of a RST, for their peer's close or for
     /// their turn. Call when no more inputs follow.
     pub fn end_waits(&mut self) {
-        self.report_ended_unseen(usize::MAX);
+        self.report_ended_while_stopped(usize::MAX);
         while let Some((at, id)) = self.awaiting_reset_order.pop_front() {
             if let Some(awaiting) = self.awaiting_reset.remove(&id) {
                 self.end_wait_for_reset(awaiting, at);

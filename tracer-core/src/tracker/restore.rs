@@ -7,7 +7,7 @@ use tcpclose_common::TcpState;
 use super::Tracker;
 use super::stuck_detector::StuckDetector;
 use crate::close_path::MinisocketOutcome;
-use crate::ended_unseen::EndedUnseen;
+use crate::ended_while_stopped::EndedWhileStopped;
 use crate::event::Transition;
 use crate::finding::{Loss, LossLocation};
 use crate::live_endpoint::LiveEndpoint;
@@ -68,12 +68,12 @@ impl Tracker {
         let gone = self.unconfirmed.end(end);
         self.report_loss(Loss {
             at: end.at,
-            lost: gone.len() as u64 + self.ended_unseen.with_minisocket,
+            lost: gone.len() as u64 + self.ended_while_stopped.with_minisocket,
             location: LossLocation::Restart,
             repaired: end.searched_all,
             duration: Some(end.from - end.until),
         });
-        self.ended_unseen = EndedUnseen {
+        self.ended_while_stopped = EndedWhileStopped {
             endpoints: gone.into(),
             at: end.at,
             reports_closes: end.is_complete,
@@ -82,12 +82,12 @@ impl Tracker {
     }
 
     /// Reports endpoints that ended while nothing was traced, `most` of them.
-    pub(super) fn report_ended_unseen(&mut self, most: usize) {
-        let EndedUnseen {
+    pub(super) fn report_ended_while_stopped(&mut self, most: usize) {
+        let EndedWhileStopped {
             at, reports_closes, ..
-        } = self.ended_unseen;
+        } = self.ended_while_stopped;
         for _ in 0..most {
-            let Some(mut endpoint) = self.ended_unseen.endpoints.pop_front() else {
+            let Some(mut endpoint) = self.ended_while_stopped.endpoints.pop_front() else {
                 break;
             };
             if reports_closes {
@@ -98,8 +98,8 @@ impl Tracker {
         }
     }
 
-    pub(super) fn report_some_ended_unseen(&mut self) {
-        self.report_ended_unseen(MAX_REPORTED_AT_ONCE);
+    pub(super) fn report_some_ended_while_stopped(&mut self) {
+        self.report_ended_while_stopped(MAX_REPORTED_AT_ONCE);
     }
 
     /// Reports an endpoint that ended while nothing was traced. `left`: what is left of it.
@@ -146,7 +146,7 @@ impl Tracker {
                 return Some(endpoint);
             }
         };
-        self.ended_unseen.with_minisocket += 1;
+        self.ended_while_stopped.with_minisocket += 1;
         self.end_saved(endpoint, left, at);
         None
     }
@@ -180,7 +180,7 @@ impl Tracker {
     }
 
     /// Goes on watching a saved endpoint that was found again.
-    pub(super) fn go_on_watching(&mut self, endpoint: &mut LiveEndpoint, at: Nanos) {
+    pub(super) fn resume_stuck_tracking(&mut self, endpoint: &mut LiveEndpoint, at: Nanos) {
         let Some(detector) = &mut self.stuck else {
             return;
         };
@@ -200,7 +200,7 @@ impl Tracker {
 
 impl LiveEndpoint {
     /// Adds what a snapshot shows of a saved endpoint and was not known of it.
-    pub(super) fn complete_with(&mut self, shown: Self) {
+    pub(super) fn merge_snapshot(&mut self, shown: Self) {
         if self.role == Role::Unknown && !self.seen_from_start && !self.initial.restored {
             self.role = shown.role;
         }

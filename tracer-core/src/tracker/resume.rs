@@ -42,7 +42,7 @@ impl Tracker {
                 self.park(endpoint, parked_at);
                 continue;
             }
-            self.go_on_watching(&mut endpoint, at);
+            self.resume_stuck_tracking(&mut endpoint, at);
             self.insert(endpoint.id, endpoint);
         }
     }

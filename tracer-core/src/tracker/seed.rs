@@ -28,9 +28,9 @@ impl Tracker {
                 new += usize::from(self.complete_known(socket));
             }
             if let Some(mut endpoint) = self.confirm_by_snapshot(socket, at) {
-                endpoint.complete_with(self.endpoint_of(socket));
+                endpoint.merge_snapshot(self.endpoint_of(socket));
                 new += usize::from(endpoint.peer.get().is_none());
-                self.go_on_watching(&mut endpoint, at);
+                self.resume_stuck_tracking(&mut endpoint, at);
                 self.insert(socket.cookie, endpoint);
                 continue;
             }

@@ -8,7 +8,7 @@ use tcpclose_common::TcpState;
 
 use crate::close_progress::StateChange;
 use crate::finding::Endpoint;
-use crate::known::ProcessTrend;
+use crate::known_socket::ProcessTrend;
 use crate::live_endpoint::LiveEndpoint;
 use crate::probe_request::ProbeRequest;
 use crate::process::Process;

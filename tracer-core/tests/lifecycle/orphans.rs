@@ -74,7 +74,7 @@ fn a_response_from_before_the_wait_began_ends_it_at_its_beginning() {
 }
 
 #[test]
-fn a_minisocket_that_is_gone_too_early_ended_unseen() {
+fn a_minisocket_that_is_gone_too_early_ended_while_stopped() {
     let mut world = World::new();
     park(&mut world, 5);
     world.pass_ms(100);

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use rustix::fs::{Mode, OFlags};
 
 use crate::output::sink::Target;
-use crate::safe_path::{self, FilePlace};
+use crate::safe_path::{self, ResolvedPath};
 
 /// A file's name has at most 255 bytes (`NAME_MAX`), including the suffix `.lock`.
 const MAX_NAME_LEN: usize = 200;
@@ -88,7 +88,7 @@ pub(super) fn take_lock(path: &Path, failed: impl Fn() -> String) -> anyhow::Res
 
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
-    let file = FilePlace::find(path)?.open(flags, Mode::from_raw_mode(MODE))?;
+    let file = ResolvedPath::find(path)?.open(flags, Mode::from_raw_mode(MODE))?;
     // An earlier version created it for all users to read.
     if file.metadata()?.permissions().mode() & 0o777 != MODE {
         file.set_permissions(Permissions::from_mode(MODE))?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::Mode;
 
 use super::folder::{MAX_SEGMENTS, segment_path, segments};
-use crate::safe_path::FilePlace;
+use crate::safe_path::ResolvedPath;
 
 /// It shows who connects to whom, and has command lines of processes.
 const MODE: Mode = Mode::from_raw_mode(0o600);
@@ -74,7 +74,7 @@ impl Ring {
             self.remove_oldest()?;
         }
         let number = self.next;
-        let place = FilePlace::find(&segment_path(&self.folder, number))?;
+        let place = ResolvedPath::find(&segment_path(&self.folder, number))?;
         let file = place.create_anew(MODE)?;
         self.next += 1;
         self.segments.push_back((number, 0));
@@ -122,7 +122,7 @@ impl Ring {
         let Some((number, len)) = self.segments.front().copied() else {
             return Ok(());
         };
-        FilePlace::find(&segment_path(&self.folder, number))?.remove_any()?;
+        ResolvedPath::find(&segment_path(&self.folder, number))?.remove_any()?;
         self.segments.pop_front();
         self.bytes -= len;
         self.overwritten += 1;

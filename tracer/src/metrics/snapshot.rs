@@ -12,7 +12,7 @@ use crate::output_status::OutputStatus;
 use crate::usage::Usage;
 use tcpclose_core::process::{Container, Unit};
 use tcpclose_core::summary::{
-    Gauges, IdleTimeout, Ranking, ServiceKey, StuckSummary, Summary, Totals,
+    Gauges, IdleTimeout, NameAndCgroup, Ranking, StuckSummary, Summary, Totals,
 };
 use tcpclose_core::types::{CgroupId, Nanos, Owner};
 use tcpclose_sys::host::systemd_unit;
@@ -36,8 +36,8 @@ pub struct MetricsSnapshot {
     pub stuck: Option<StuckSummary>,
     /// The processes and peers with most closes and resets in the last interval.
     pub rankings: Rankings,
-    /// Where those processes belong; empty before [`Self::look_up_places`].
-    pub places: HashMap<CgroupId, ProcessPlace>,
+    /// Where those processes belong; empty before [`Self::look_up_locations`].
+    pub places: HashMap<CgroupId, ProcessLocation>,
     /// What became of each output's records.
     pub outputs: Vec<OutputStatus>,
     /// The resources that the agent itself has used.
@@ -115,7 +115,7 @@ pub struct SnapshotPair {
 impl MetricsSnapshot {
     /// Finds the units and containers of the processes that are named. Reads files, so the exporter
     /// of the metrics calls it, and not the event loop.
-    pub fn look_up_places(&mut self, cgroups: &mut dyn CgroupNames) {
+    pub fn look_up_locations(&mut self, cgroups: &mut dyn CgroupNames) {
         let Rankings {
             closes_of_processes,
             resets_of_processes,
@@ -132,7 +132,7 @@ impl MetricsSnapshot {
             .map(|service| service.owner())
             .chain(timeouts.filter_map(|timeout| timeout.owner.as_ref()));
         for id in owners.filter_map(|owner| owner.cgroup) {
-            let place = cgroups.name(id.get()).map(|name| ProcessPlace {
+            let place = cgroups.name(id.get()).map(|name| ProcessLocation {
                 unit: systemd_unit::from_cgroup_path(&name.path),
                 container: name.container.clone(),
             });
@@ -170,7 +170,7 @@ impl MetricsSnapshot {
 
 /// Where a process belongs.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessPlace {
+pub struct ProcessLocation {
     /// Its systemd unit.
     pub unit: Option<Unit>,
     /// The container that the process runs in.
@@ -181,9 +181,9 @@ pub struct ProcessPlace {
 #[derive(Clone, Debug, Default)]
 pub struct Rankings {
     /// The processes with most closes.
-    pub closes_of_processes: Ranking<Option<ServiceKey>>,
+    pub closes_of_processes: Ranking<Option<NameAndCgroup>>,
     /// The processes with most resets, by either side.
-    pub resets_of_processes: Ranking<Option<ServiceKey>>,
+    pub resets_of_processes: Ranking<Option<NameAndCgroup>>,
     /// The peers of most closes.
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers of most resets, by either side.

@@ -18,14 +18,14 @@ pub(super) const MIN_SILENCE: Nanos = Nanos::from_secs(1);
 
 /// How a connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct How {
+pub(super) struct CloseSummary {
     /// What happened: `reset by peer`.
     pub what: &'static str,
     /// Why, where that is known and `what` does not say it.
     pub why: Option<&'static str>,
 }
 
-impl How {
+impl CloseSummary {
     /// The columns that have room for every `what`.
     pub const WIDTH: usize = 21;
     /// The columns that have room for every `what` with every cause.
@@ -62,7 +62,7 @@ impl How {
     }
 }
 
-impl fmt::Display for How {
+impl fmt::Display for CloseSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.what)?;
         self.why.map_or(Ok(()), |why| write!(f, ": {why}"))

@@ -7,7 +7,7 @@ use super::duration::push_with_unit;
 use super::symbols::Symbols;
 use crate::plural::plural;
 use tcpclose_core::finding::{Cause, Side};
-use tcpclose_core::summary::{IdleTimeout, MissedTimeouts, Service};
+use tcpclose_core::summary::{IdleTimeout, MissedTimeouts, ServiceAddress};
 
 /// Returns a sentence without its end: `127.0.0.1:8088 closes after 5.0s of silence (812 of 830); 3
 /// requests ran into it (2 late, 1 crossed)`.
@@ -15,15 +15,15 @@ pub(super) fn idle_timeout_text(timeout: &IdleTimeout, symbols: Symbols) -> Stri
     let owner = timeout.owner.as_ref();
     let owner = owner.map(|owner| shown_comm(owner, symbols));
     let mut text = match (timeout.of.service, timeout.of.closed_by) {
-        (Service::Listening(port), side) => {
+        (ServiceAddress::Listening(port), side) => {
             let whose = owner.map_or(String::new(), |owner| format!(" ({owner})"));
             match side {
                 Side::Local => format!("port {port}{whose} closes"),
                 Side::Peer => format!("clients of port {port}{whose} close"),
             }
         }
-        (Service::Peer(peer), Side::Peer) => format!("{peer} closes"),
-        (Service::Peer(peer), Side::Local) => {
+        (ServiceAddress::Peer(peer), Side::Peer) => format!("{peer} closes"),
+        (ServiceAddress::Peer(peer), Side::Local) => {
             let who = owner.as_deref().unwrap_or("this host");
             format!("{who} closes connections to {peer}")
         }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn who_closes_which_connections_after_what_silence() {
         let port = Port::new(443).expect("it is not 0");
-        let peer = Service::Peer("127.0.0.1:8088".parse().expect("an address"));
+        let peer = ServiceAddress::Peer("127.0.0.1:8088".parse().expect("an address"));
         let text = |service, closed_by, named: bool, missed| {
             let timeout = IdleTimeout {
                 of: ServiceSide {
@@ -107,13 +107,13 @@ mod tests {
         let end = " after 5.0s of silence (812 of 830)";
         for (service, side, named, begin) in [
             (
-                Service::Listening(port),
+                ServiceAddress::Listening(port),
                 Side::Local,
                 true,
                 "port 443 (web\\n) closes",
             ),
             (
-                Service::Listening(port),
+                ServiceAddress::Listening(port),
                 Side::Peer,
                 false,
                 "clients of port 443 close",
@@ -149,7 +149,12 @@ mod tests {
             after_close: 1,
             ..none
         };
-        let sentence = text(Service::Listening(port), Side::Local, true, after_close);
+        let sentence = text(
+            ServiceAddress::Listening(port),
+            Side::Local,
+            true,
+            after_close,
+        );
         assert!(
             sentence.ends_with("; 1 time data came after that"),
             "{sentence}"

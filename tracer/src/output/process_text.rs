@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::leaks::place_text;
+use super::leaks::location_text;
 use crate::escape::{cut, push_for_terminal};
 use tcpclose_core::process::Process;
 
@@ -28,7 +28,7 @@ pub(super) fn push_process_at_length(text: &mut String, process: &Process) {
         }
         text.push(')');
     }
-    let place = place_text(process);
+    let place = location_text(process);
     if !place.is_empty() {
         let _ = write!(text, ", {place}");
     }

@@ -4,7 +4,7 @@ use tcpclose_core::finding::{Finding, Side};
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{
     FoundTimeouts, Gauges, IdleTimeout, IntervalContext, LocalPortStates, MissedTimeouts,
-    PortPressure, Route, Service, ServiceSide, StuckCounts,
+    PortPressure, Route, ServiceAddress, ServiceSide, StuckCounts,
 };
 use tcpclose_core::types::{Nanos, NetNs, Port};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
@@ -112,7 +112,7 @@ pub(crate) fn idle_timeout() -> IdleTimeout {
     IdleTimeout {
         of: ServiceSide {
             netns: NetNs::new(4_026_531_840),
-            service: Service::Peer("10.0.0.2:8088".parse().expect("an address")),
+            service: ServiceAddress::Peer("10.0.0.2:8088".parse().expect("an address")),
             closed_by: Side::Peer,
         },
         owner: three_way().owner,

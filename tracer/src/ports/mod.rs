@@ -1,9 +1,9 @@
 //! Finds how full the routes of this host are: which ports connect() may choose, and scans that
 //! count those that are taken.
 
+mod agent_answers;
 mod collect;
 mod ephemeral_ports;
-mod known;
 mod scanner;
 
 pub(crate) use ephemeral_ports::EphemeralPorts;

@@ -15,8 +15,8 @@ use tcpclose_sys::host::namespace_link::in_initial_pid_namespace;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 
+use super::agent_answers::{self, KnownRoute};
 use super::collect::{FoundRoute, FoundRoutes};
-use super::known::{self, KnownRoute};
 use crate::agent_socket::AgentAddress;
 use crate::coverage::{self, CoverageGap};
 use crate::namespace_walk::{NamespaceWalk, WalkScope};
@@ -80,7 +80,8 @@ impl PortScanner {
         gaps.extend(holders_gap(&search, unheld.count(), filter));
 
         let agent = agent.as_ref();
-        let known = agent.and_then(|agent| known::ask(agent, &found.routes, &search, &mut gaps));
+        let known =
+            agent.and_then(|agent| agent_answers::ask(agent, &found.routes, &search, &mut gaps));
         let known = known.into_iter().flatten();
         let known = known.map(Some).chain(std::iter::repeat_with(|| None));
         let found = found.routes.into_iter().zip(known);

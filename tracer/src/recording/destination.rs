@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 
-use crate::safe_path::FilePlace;
+use crate::safe_path::ResolvedPath;
 
 /// Only the owner may read it, as it shows who connects to whom.
 const FILE_MODE: u32 = 0o600;
@@ -29,7 +29,7 @@ pub enum IfExists {
 /// A file that is open, locked, and still as it was.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    place: FilePlace,
+    place: ResolvedPath,
     file: File,
     kind: Kind,
 }
@@ -49,7 +49,7 @@ enum Kind {
 impl Destination {
     /// Opens or creates the file, without waiting for a reader or another program.
     pub fn prepare(path: &Path, if_exists: IfExists) -> io::Result<Self> {
-        let place = FilePlace::find(path)?;
+        let place = ResolvedPath::find(path)?;
         let (file, kind) = match create(&place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 open_existing(&place, if_exists)?
@@ -87,7 +87,7 @@ impl Drop for Destination {
     }
 }
 
-fn open_existing(place: &FilePlace, if_exists: IfExists) -> io::Result<(File, Kind)> {
+fn open_existing(place: &ResolvedPath, if_exists: IfExists) -> io::Result<(File, Kind)> {
     // Without O_NONBLOCK, opening a pipe would wait for its reader.
     let file = place.open(OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
     let file = file.map_err(|error| match error.raw_os_error() {
@@ -123,7 +123,7 @@ fn open_existing(place: &FilePlace, if_exists: IfExists) -> io::Result<(File, Ki
 }
 
 /// Creates and locks a file.
-fn create(place: &FilePlace) -> io::Result<File> {
+fn create(place: &ResolvedPath) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let file = place.open(flags, Mode::from_raw_mode(FILE_MODE))?;
     lock(&file)?;

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::escape::push_for_terminal;
-pub(crate) use socket::ListeningPlace;
+pub(crate) use socket::BoundSocket;
 
 /// Which links are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl From<Untrusted> for io::Error {
 /// The place of a file: a folder that is open, and a name in it. All links of the path have been
 /// followed.
 #[derive(Debug)]
-pub(crate) struct FilePlace {
+pub(crate) struct ResolvedPath {
     folder: OwnedFd,
     name: OsString,
     /// Whether the folder is one of procfs: the links there are the kernel's, such as
@@ -81,7 +81,7 @@ pub(crate) struct FilePlace {
     is_in_proc: bool,
 }
 
-impl FilePlace {
+impl ResolvedPath {
     /// Follows a path. Its last name need not exist.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ fn walk(
     path: &Path,
     creates_folders: bool,
     trust: Trust,
-) -> io::Result<(OwnedFd, Option<FilePlace>)> {
+) -> io::Result<(OwnedFd, Option<ResolvedPath>)> {
     let mut folder = open_folder(CWD, OsStr::new("."), OFlags::empty())?;
     let mut names = reversed(path);
     let mut links = 0;
@@ -255,7 +255,7 @@ fn walk(
                 folder = open_folder(folder.as_fd(), &name, OFlags::NOFOLLOW)?;
             }
             _ if is_last && !creates_folders => {
-                let place = FilePlace {
+                let place = ResolvedPath {
                     folder: folder.try_clone()?,
                     name,
                     is_in_proc,

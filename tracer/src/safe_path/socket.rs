@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{FilePlace, open_folder};
+use super::{ResolvedPath, open_folder};
 
 /// A user who may write to a socket may connect to it.
 const SOCKET_MODE: Mode = Mode::from_raw_mode(0o600);
@@ -24,18 +24,18 @@ const NEW_SUFFIX: &str = ".new";
 /// A socket that this process listens on. Its file is removed when this is dropped, if it is still
 /// there.
 #[derive(Debug)]
-pub(crate) struct ListeningPlace {
-    place: FilePlace,
+pub(crate) struct BoundSocket {
+    place: ResolvedPath,
     file: (u64, u64),
 }
 
-impl FilePlace {
+impl ResolvedPath {
     /// Listens on a unix socket that only its owner may connect to. A socket that is there is
     /// replaced at once; the caller knows that nobody uses it.
     ///
     /// # Errors
     /// Something else is there, or a stranger has placed it, or the socket cannot be made.
-    pub fn listen(self, backlog: i32) -> io::Result<(UnixListener, ListeningPlace)> {
+    pub fn listen(self, backlog: i32) -> io::Result<(UnixListener, BoundSocket)> {
         self.check_socket()?;
         let mut name = self.name.clone();
         name.push(NEW_SUFFIX);
@@ -64,7 +64,7 @@ impl FilePlace {
             let _ = unlinkat(&new.folder, &new.name, AtFlags::empty());
         })?;
         let listener = UnixListener::from(OwnedFd::from(socket));
-        Ok((listener, ListeningPlace { place: self, file }))
+        Ok((listener, BoundSocket { place: self, file }))
     }
 
     /// Connects to the unix socket.
@@ -110,9 +110,9 @@ impl FilePlace {
     }
 }
 
-impl Drop for ListeningPlace {
+impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let FilePlace { folder, name, .. } = &self.place;
+        let ResolvedPath { folder, name, .. } = &self.place;
         let named = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
         if named.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file) {
             // What cannot be removed is replaced by the next agent.

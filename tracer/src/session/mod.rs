@@ -11,7 +11,7 @@ mod event_loop_tests;
 mod existing_sockets;
 mod flight;
 mod gauges;
-mod known;
+mod known_sockets;
 mod live;
 mod minisocket_prober;
 mod owners;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcpclose_common::{SocketDescriptor, TcpState};
 
-use super::known::KnownSockets;
+use super::agent_answers::KnownSockets;
 use super::listeners::ListeningSocket;
 use super::mptcp::{self, MptcpSockets};
 use super::observe::{OBSERVED_STATES, observe_stuck};

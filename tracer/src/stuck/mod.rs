@@ -2,11 +2,11 @@
 //! scans of the whole host ([`Scanner`]) and in probes of single sockets ([`StuckProber`]). Neither
 //! traces anything.
 
+mod agent_answers;
 mod collect;
 mod destroyer;
 mod evidence;
 mod holders;
-mod known;
 mod listeners;
 mod mptcp;
 mod observe;

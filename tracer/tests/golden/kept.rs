@@ -11,7 +11,7 @@ use crate::difference::difference;
 pub const REWRITE: &str = "TCPCLOSE_TEST_REWRITE";
 
 /// What each run said on stderr, with its exit code.
-const SAID: &str = "said.txt";
+const STDERR: &str = "stderr.txt";
 
 /// The directory of the recordings. The outputs of `NAME.rec` are in `NAME/`.
 pub fn directory() -> PathBuf {
@@ -106,7 +106,7 @@ impl Kept {
     /// Compares what was said, and returns all that is not as it was.
     pub fn finish(mut self) -> Vec<String> {
         let messages = std::mem::take(&mut self.messages);
-        self.compare(SAID, &messages);
+        self.compare(STDERR, &messages);
         let there = names(&directory().join(&self.name));
         for stray in &there - &self.compared {
             self.fault(format_args!("{stray}: no command writes it"));

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::patience::SOON;
 use crate::harness::requirements;
+use crate::harness::timeouts::SOON;
 use crate::harness::watch::{Watch, closes_in};
 use tcpclose_kit::kernel::is_realtime;
 use tcpclose_kit::netns::NetNs;

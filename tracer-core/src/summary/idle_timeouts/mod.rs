@@ -10,7 +10,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::service::Service;
+use super::service::ServiceAddress;
 use crate::finding::{Cause, Close, Initiator, Side};
 use crate::ranking::HeavyHitters;
 use crate::types::{Nanos, NetNs, SharedOwner};
@@ -36,7 +36,7 @@ pub struct ServiceSide {
     /// The network namespace.
     pub netns: Option<NetNs>,
     /// Whose connections end after a silence.
-    pub service: Service,
+    pub service: ServiceAddress,
     /// The side that sent the first FIN or RST.
     pub closed_by: Side,
 }
@@ -254,7 +254,7 @@ fn rounded(silence: Nanos) -> Nanos {
 fn service_side(close: &Close) -> Option<ServiceSide> {
     Some(ServiceSide {
         netns: close.endpoint.netns,
-        service: Service::from_endpoint(&close.endpoint)?,
+        service: ServiceAddress::from_endpoint(&close.endpoint)?,
         closed_by: match close.initiator {
             Initiator::Local => Side::Local,
             Initiator::Peer => Side::Peer,

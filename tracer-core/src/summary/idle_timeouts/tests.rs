@@ -68,7 +68,7 @@ fn silences_that_gather_at_one_value_show_a_timeout() {
         timeout.of,
         ServiceSide {
             netns: NetNs::new(1),
-            service: Service::Peer("10.0.0.2:8088".parse().expect("an address")),
+            service: ServiceAddress::Peer("10.0.0.2:8088".parse().expect("an address")),
             closed_by: Side::Peer,
         }
     );
@@ -168,7 +168,7 @@ fn services_and_sides_are_counted_apart() {
             service,
             closed_by,
         } = timeout.of;
-        let accepted = matches!(service, Service::Listening(port) if port.get() == 40_000);
+        let accepted = matches!(service, ServiceAddress::Listening(port) if port.get() == 40_000);
         let seconds = (timeout.silence.0 + 500_000_000) / 1_000_000_000;
         (netns.map(NetNs::get), accepted, closed_by, seconds)
     });

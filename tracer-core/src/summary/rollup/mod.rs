@@ -9,7 +9,7 @@ use std::ops::AddAssign;
 use foldhash::HashMap;
 
 use super::Counts;
-use super::service::Service;
+use super::service::ServiceAddress;
 use crate::finding::{Cause, Close, ClosePath, Finding, Initiator};
 use crate::types::{Nanos, NetNs};
 
@@ -32,7 +32,7 @@ pub struct ServiceInNetns {
     /// The network namespace.
     pub netns: Option<NetNs>,
     /// What its connections have in common.
-    pub service: Service,
+    pub service: ServiceAddress,
 }
 
 /// The closes of one service in an interval, or of all others together.
@@ -134,7 +134,7 @@ impl Rollups {
         if finding.is_self_test() {
             return;
         }
-        let Some(service) = Service::from_endpoint(&close.endpoint) else {
+        let Some(service) = ServiceAddress::from_endpoint(&close.endpoint) else {
             self.others.record(close);
             return;
         };

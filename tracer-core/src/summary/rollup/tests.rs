@@ -63,8 +63,8 @@ fn closes_are_counted_by_the_port_that_accepted_and_by_the_peer_that_was_asked()
     assert_eq!(
         services,
         [
-            Port::new(443).map(Service::Listening),
-            Some(Service::Peer(peer)),
+            Port::new(443).map(ServiceAddress::Listening),
+            Some(ServiceAddress::Peer(peer)),
             None
         ]
     );

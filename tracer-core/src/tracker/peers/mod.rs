@@ -70,17 +70,17 @@ impl Tracker {
         if endpoint.tuple.is_of_one_endpoint() {
             return endpoint.owner.clone();
         }
-        let lent = endpoint.lent_by_peer().and_then(|lent| lent.owner.as_ref());
+        let facts = endpoint.peer_facts().and_then(|facts| facts.owner.as_ref());
         let of_live_peer = || self.live_peer(endpoint)?.owner.as_ref();
-        lent.or_else(of_live_peer).cloned()
+        facts.or_else(of_live_peer).cloned()
     }
 
     /// Lends the process of an endpoint that has closed to its peer.
-    pub(super) fn lend_owner(&mut self, endpoint: &LiveEndpoint) {
+    pub(super) fn share_owner_with_peer(&mut self, endpoint: &LiveEndpoint) {
         if let Some(peer) = self.unreported_peer(endpoint) {
-            let lent = &mut peer.closing.get_or_insert_default().lent_by_peer;
-            lent.owner.clone_from(&endpoint.owner);
-            lent.acks_with_fin = acks_with_fin(endpoint);
+            let facts = &mut peer.closing.get_or_insert_default().peer_facts;
+            facts.owner.clone_from(&endpoint.owner);
+            facts.acks_with_fin = acks_with_fin(endpoint);
         }
     }
 
@@ -91,24 +91,28 @@ impl Tracker {
     /// lock (tcp_v4_rcv). What comes from elsewhere stays in one queue. So of a peer on this host
     /// its own end has to show that there was no such segment.
     pub(super) fn may_miss_ack_of_fin(&mut self, endpoint: &LiveEndpoint) -> bool {
-        let lent = endpoint.lent_by_peer().and_then(|lent| lent.acks_with_fin);
-        let shown = lent.or_else(|| acks_with_fin(self.unreported_peer(endpoint)?));
+        let facts = endpoint.peer_facts().and_then(|facts| facts.acks_with_fin);
+        let shown = facts.or_else(|| acks_with_fin(self.unreported_peer(endpoint)?));
         let is_here = endpoint.peer.get().is_some() || endpoint.tuple.is_within_host();
         shown.map_or(is_here, |with_fin| !with_fin)
     }
 
     /// Lends what a close has shown to the peer. Returns the peer's own close if it has waited for
     /// that.
-    pub(super) fn lend(&mut self, endpoint: &LiveEndpoint, close: &Close) -> Option<WaitingClose> {
+    pub(super) fn share_with_peer(
+        &mut self,
+        endpoint: &LiveEndpoint,
+        close: &Close,
+    ) -> Option<WaitingClose> {
         let peer = self.unreported_peer(endpoint)?;
         let is_certain = endpoint.netns == peer.netns || have_same_numbers(endpoint, peer);
         let explains = is_certain && !is_reset_by(close, Side::Peer);
-        let lent = &mut peer.closing.get_or_insert_default().lent_by_peer;
-        lent.owner.clone_from(&endpoint.owner);
-        lent.acks_with_fin = acks_with_fin(endpoint);
+        let facts = &mut peer.closing.get_or_insert_default().peer_facts;
+        facts.owner.clone_from(&endpoint.owner);
+        facts.acks_with_fin = acks_with_fin(endpoint);
         // A RST that reached the peer is another one.
         let reaches = |cause: &Cause| *cause != Cause::DroppedHere;
-        lent.cause = close.cause.filter(|cause| explains && reaches(cause));
+        facts.cause = close.cause.filter(|cause| explains && reaches(cause));
         let id = peer.id;
         self.awaiting_peer.remove(id)
     }
@@ -124,8 +128,8 @@ impl Tracker {
             return false;
         };
         let knows = endpoint
-            .lent_by_peer()
-            .is_some_and(|lent| lent.cause.is_some());
+            .peer_facts()
+            .is_some_and(|facts| facts.cause.is_some());
         !knows
             && is_reset_by_peer(endpoint, outcome)
             && self.awaiting_peer.get_mut(peer).is_none()
@@ -134,9 +138,9 @@ impl Tracker {
 }
 
 /// Adds what the peer's end, where it is on this host, has shown of a close.
-pub(super) fn add_lent_cause(close: &mut Close, endpoint: &LiveEndpoint) {
-    let lent = endpoint.lent_by_peer().and_then(|lent| lent.cause);
-    close.peer_cause = lent.filter(|_| is_reset_by(close, Side::Peer));
+pub(super) fn add_peer_cause(close: &mut Close, endpoint: &LiveEndpoint) {
+    let facts = endpoint.peer_facts().and_then(|facts| facts.cause);
+    close.peer_cause = facts.filter(|_| is_reset_by(close, Side::Peer));
 }
 
 /// Replaces the cause of a reset that came from neither end.

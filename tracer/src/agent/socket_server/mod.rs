@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{output_locks, serving};
 use crate::agent_socket::{Answer, FrameError, HEADER_LEN, Question, socket_path};
-use crate::safe_path::{self, FilePlace, ListeningPlace};
+use crate::safe_path::{self, BoundSocket, ResolvedPath};
 use tcpclose_sys::host::priority;
 
 /// The largest number of clients at one time. For a further one, the oldest is disconnected.
@@ -58,7 +58,7 @@ pub(super) struct AgentQuestion {
 #[derive(Debug)]
 pub(super) struct SocketServer {
     _stop: oneshot::Sender<()>,
-    _place: ListeningPlace,
+    _place: BoundSocket,
     /// Only its holder may replace the socket.
     _lock: File,
 }
@@ -76,7 +76,7 @@ impl SocketServer {
             .with_context(|| format!("{} cannot be created", run_directory.display()))?;
         let lock = output_locks::lock("agent", run_directory)?;
         let path = socket_path(run_directory);
-        let place = FilePlace::find(&path).and_then(|place| place.listen(BACKLOG));
+        let place = ResolvedPath::find(&path).and_then(|place| place.listen(BACKLOG));
         let (listener, place) =
             place.with_context(|| format!("{} cannot be made", path.display()))?;
         listener.set_nonblocking(true)?;
@@ -84,7 +84,7 @@ impl SocketServer {
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel();
-        let asker = Arc::new(LoopAsker::new(questions));
+        let asker = Arc::new(LoopClient::new(questions));
         priority::spawn("answers", move || {
             let serving = serve(listener, asker);
             let ended = "commands can no longer ask this agent";
@@ -98,7 +98,7 @@ impl SocketServer {
     }
 }
 
-async fn serve(listener: UnixListener, asker: Arc<LoopAsker>) -> io::Error {
+async fn serve(listener: UnixListener, asker: Arc<LoopClient>) -> io::Error {
     let listener = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return error,
@@ -144,13 +144,13 @@ impl Clients {
 
 /// Asks the event loop, one question after the other.
 #[derive(Debug)]
-struct LoopAsker {
+struct LoopClient {
     questions: mpsc::Sender<AgentQuestion>,
     /// When the next question may be asked.
     next: Mutex<Instant>,
 }
 
-impl LoopAsker {
+impl LoopClient {
     fn new(questions: mpsc::Sender<AgentQuestion>) -> Self {
         Self {
             questions,
@@ -177,7 +177,7 @@ impl LoopAsker {
 /// Answers the questions of a client until it goes, or sends something else, or is too slow.
 async fn answer_questions(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    asker: &LoopAsker,
+    asker: &LoopClient,
 ) -> Option<()> {
     loop {
         let question = timeout(CLIENT_TIMEOUT, read_question(&mut stream)).await;

@@ -19,7 +19,7 @@ use super::output_locks::take_lock;
 use crate::metrics::StateWrites;
 use crate::notice::notice;
 use crate::plural::plural;
-use crate::safe_path::{self, FilePlace};
+use crate::safe_path::{self, ResolvedPath};
 use crate::session::{Live, Session, now};
 use format::{MAX_ENDPOINTS, StateContent, StateHead};
 use tcpclose_core::SaveScope;
@@ -41,7 +41,7 @@ const FILE_NAME: &str = "state";
 /// The file of an agent that runs.
 pub(super) struct StateFile {
     path: PathBuf,
-    place: FilePlace,
+    place: ResolvedPath,
     head: StateHead,
     writer: StateWriter,
     /// The session's revision that was written last.
@@ -72,12 +72,12 @@ impl StateFile {
         if let Some(folder) = path.parent() {
             safe_path::create_folders(folder)?;
         }
-        let place = FilePlace::find(path)?;
+        let place = ResolvedPath::find(path)?;
         let lock = path.with_added_extension("lock");
         let lock = take_lock(&lock, || {
             format!("its lock {} cannot be taken", lock.display())
         })?;
-        let writer = StateWriter::start(FilePlace::find(path)?, path.to_owned())?;
+        let writer = StateWriter::start(ResolvedPath::find(path)?, path.to_owned())?;
         Ok(Self {
             path: path.to_owned(),
             place,

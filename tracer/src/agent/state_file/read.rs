@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use super::format::{self, FormatError, MAX_FILE_LEN, StateContent, StateHead};
-use crate::safe_path::FilePlace;
+use crate::safe_path::ResolvedPath;
 use tcpclose_core::types::Nanos;
 
 /// Other users who may write to the file could have written anything into it.
@@ -39,7 +39,7 @@ pub(super) enum Refusal {
 
 /// Reads the file; `None` if there is none. `boot`, `traced` and `now` are those of this agent.
 pub(super) fn read(
-    place: &FilePlace,
+    place: &ResolvedPath,
     boot: &str,
     traced: &str,
     now: Nanos,

@@ -80,8 +80,8 @@ impl Folder {
         self.0.join("state")
     }
 
-    fn place(&self) -> FilePlace {
-        FilePlace::find(&self.path()).expect("the folder exists")
+    fn place(&self) -> ResolvedPath {
+        ResolvedPath::find(&self.path()).expect("the folder exists")
     }
 
     /// A good file.
@@ -203,7 +203,7 @@ fn what_strangers_can_have_written_is_refused() {
 
 impl Folder {
     fn place_error(&self) -> String {
-        let found = FilePlace::find(&self.path());
+        let found = ResolvedPath::find(&self.path());
         found.map(drop).expect_err("it is refused").to_string()
     }
 }

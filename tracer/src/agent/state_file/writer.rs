@@ -18,7 +18,7 @@ use rustix::fs::Mode;
 use super::format::{self, StateHead};
 use crate::notice::notice;
 use crate::plural::plural;
-use crate::safe_path::FilePlace;
+use crate::safe_path::ResolvedPath;
 use crate::session::SavedSession;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::priority;
@@ -60,7 +60,7 @@ impl StateWriter {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(place: FilePlace, path: PathBuf) -> io::Result<Self> {
+    pub fn start(place: ResolvedPath, path: PathBuf) -> io::Result<Self> {
         // One may wait for a slow disk; the next is left out.
         let (jobs, to_do) = mpsc::sync_channel(1);
         let (end, ended) = mpsc::channel();
@@ -122,7 +122,7 @@ impl StateWriter {
 
 /// The file, as the thread has it.
 struct WrittenFile {
-    place: FilePlace,
+    place: ResolvedPath,
     path: PathBuf,
     /// The last complete file, open.
     current: Option<File>,

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 use super::error::{AgentError, AgentErrorReason};
 use super::frame::{FrameError, HEADER_LEN};
 use super::protocol::{AgentStatus, Answer, FlightStatus, MAX_ITEMS, Question};
-use crate::safe_path::FilePlace;
+use crate::safe_path::ResolvedPath;
 use tcpclose_core::routes::RouteHistory;
 use tcpclose_core::summary::Route;
 use tcpclose_core::types::{EndpointId, NetNs, Tuple};
@@ -56,7 +56,7 @@ impl<'a> AgentClient<'a> {
             reason,
         };
         let deadline = Instant::now() + time;
-        let (stream, place) = FilePlace::find(path)
+        let (stream, place) = ResolvedPath::find(path)
             .and_then(|place| Ok((place.connect(time)?, place)))
             .map_err(|error| failed(connect_reason(error)))?;
         let server = socket_peercred(&stream).map_err(|error| failed(Reason::Failed(error.into())));

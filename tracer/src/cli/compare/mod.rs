@@ -1,8 +1,8 @@
 //! `tcpclose compare A.rec B.rec`.
 
 mod args;
+mod read_order;
 mod reading;
-mod turns;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -24,9 +24,9 @@ use crate::output::compare::{Compared, Recorded, compared_ladders, compared_text
 use crate::output::json::write_compare;
 use crate::output::terminal;
 pub(super) use args::CompareArgs;
+use read_order::ReadOrder;
 use reading::Reading;
 use tcpclose_core::compare::{Comparison, Host};
-use turns::Turns;
 
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let args = args.clone();
@@ -43,7 +43,7 @@ fn compare(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<ExitCod
     let start = |file: &Path| Reading::start(file, filter.clone(), Arc::clone(stop));
     let readings = [start(&args.a)?, start(&args.b)?];
     let mut comparison = Comparison::default();
-    let mut turns = Turns::default();
+    let mut turns = ReadOrder::default();
     while let Some(host) = turns.next(comparison.last_distance()) {
         match readings[host.index()].next() {
             Some(message) => turns.take(host, message, &mut comparison),

@@ -13,7 +13,7 @@ use crate::cli::common::single_threaded_runtime;
 use crate::filter::containers::passes_owner;
 use crate::recording::Head;
 use crate::session::{Consumer, Replay, Session};
-use tcpclose_core::compare::End;
+use tcpclose_core::compare::RecordedEndpoint;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, Loss};
 use tcpclose_core::types::Nanos;
@@ -25,7 +25,7 @@ const CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Message {
     /// An endpoint, and whether the filter lets it pass.
-    End(End, bool),
+    Endpoint(RecordedEndpoint, bool),
     Loss(Loss),
     /// Everything up to this time was passed on, with what to add for wall time.
     Reached(Nanos, i64),
@@ -104,13 +104,13 @@ impl Passer {
         self.is_unheard |= self.sender.send(message).is_err();
     }
 
-    fn send_end(&mut self, end: End) {
+    fn send_endpoint(&mut self, end: RecordedEndpoint) {
         if end.endpoint().tuple.is_self_test() {
             return;
         }
         let is_wanted = match &end {
-            End::Closed(close) => self.filter.matches_close(close),
-            End::Open(open) => {
+            RecordedEndpoint::Closed(close) => self.filter.matches_close(close),
+            RecordedEndpoint::Open(open) => {
                 let endpoint = &open.endpoint;
                 !self.filter.is_of_closes()
                     && self
@@ -120,7 +120,7 @@ impl Passer {
         };
         let containers = &self.filter.containers;
         let is_wanted = is_wanted && passes_owner(containers, end.owner(), &mut self.cgroups);
-        self.send(Message::End(end, is_wanted));
+        self.send(Message::Endpoint(end, is_wanted));
     }
 }
 
@@ -129,7 +129,7 @@ impl Consumer<Replay> for Passer {
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
         match finding {
-            Finding::Close(close) => self.send_end(End::Closed(close)),
+            Finding::Close(close) => self.send_endpoint(RecordedEndpoint::Closed(close)),
             Finding::Loss(loss) => self.send(Message::Loss(loss)),
             Finding::TimeWait(_) | Finding::Stuck(_) => {}
         }
@@ -147,7 +147,7 @@ impl Consumer<Replay> for Passer {
 
     fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         for open in session.unclosed_endpoints() {
-            self.send_end(End::Open(Box::new(open)));
+            self.send_endpoint(RecordedEndpoint::Open(Box::new(open)));
         }
         Ok(())
     }

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use super::args::TopArgs;
 use super::message::Message;
-use super::screen::{Reported, Screen};
+use super::screen::{Screen, ScreenEvent};
 use crate::cli::common::FLUSH_TIMEOUT;
 use crate::output::symbols::Symbols;
 use crate::output::terminal;
-use crate::output::top::{Effect, Look, View, block_text};
+use crate::output::top::{Effect, Theme, View, block_text};
 use crate::output::unbuffered_stdout::unbuffered_stdout;
 
 /// The columns of text where stdout is no terminal.
@@ -31,7 +31,7 @@ pub(super) enum Display {
 }
 
 /// What the user or the output wants.
-pub(super) enum Wanted {
+pub(super) enum DisplayEvent {
     /// What a key was pressed for.
     Effect(Effect),
     /// The end, since nobody reads.
@@ -55,7 +55,7 @@ impl Display {
     /// # Errors
     /// The terminal cannot be used.
     pub fn start(args: &TopArgs, is_replay: bool) -> io::Result<Self> {
-        let look = Look {
+        let look = Theme {
             symbols: terminal::symbols(),
             colours: args.has_colours(),
         };
@@ -73,21 +73,21 @@ impl Display {
     }
 
     /// Passes a message on to the screen.
-    pub fn tell(&self, message: Message) {
+    pub fn send(&self, message: Message) {
         if let Self::Screen(screen) = self {
-            screen.tell(message);
+            screen.send(message);
         }
     }
 
     /// Waits for what the user or the output wants. Safe to cancel.
-    pub async fn wanted(&mut self) -> Wanted {
+    pub async fn wanted(&mut self) -> DisplayEvent {
         match self {
             Self::Screen(screen) => match screen.reported().await {
-                Some(Reported::Effect(effect)) => Wanted::Effect(effect),
-                Some(Reported::Gone(error)) => Wanted::End(Err(error)),
-                None => Wanted::End(Err(io::Error::other("the thread that draws has ended"))),
+                Some(ScreenEvent::Effect(effect)) => DisplayEvent::Effect(effect),
+                Some(ScreenEvent::Gone(error)) => DisplayEvent::End(Err(error)),
+                None => DisplayEvent::End(Err(io::Error::other("the thread that draws has ended"))),
             },
-            Self::Blocks(blocks) => Wanted::End(blocks.ended().await),
+            Self::Blocks(blocks) => DisplayEvent::End(blocks.ended().await),
         }
     }
 

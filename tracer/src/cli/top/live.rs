@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::args::TopArgs;
-use super::display::{Display, Wanted, has_screen};
+use super::display::{Display, DisplayEvent, has_screen};
 use super::listed::{MAX_CLOSING, MAX_SOCKETS, closes_now};
 use super::message::Message;
 use super::scan::{MAX_PROCESSES, ScanRequest, ScanResult, Scans};
@@ -98,7 +98,7 @@ enum TopEvent {
     Stop,
     Tick,
     Scanned(Box<anyhow::Result<ScanResult>>),
-    Wanted(Wanted),
+    DisplayEvent(DisplayEvent),
     Signal(Message),
 }
 
@@ -131,7 +131,7 @@ impl LiveTop {
     async fn next_event(&mut self) -> TopEvent {
         tokio::select! {
             () = self.shutdown.requested() => TopEvent::Stop,
-            wanted = self.display.wanted() => TopEvent::Wanted(wanted),
+            wanted = self.display.wanted() => TopEvent::DisplayEvent(wanted),
             message = signals::next(&mut self.signals) => TopEvent::Signal(message),
             result = self.scans.finished() => TopEvent::Scanned(Box::new(result)),
             _ = self.pace.tick() => TopEvent::Tick,
@@ -193,14 +193,16 @@ impl LiveTop {
     fn handle(&mut self, event: TopEvent, session: Option<&Session<Live>>) -> anyhow::Result<()> {
         match event {
             TopEvent::Stop
-            | TopEvent::Wanted(Wanted::Effect(Effect::Quit) | Wanted::End(Ok(()))) => {
+            | TopEvent::DisplayEvent(
+                DisplayEvent::Effect(Effect::Quit) | DisplayEvent::End(Ok(())),
+            ) => {
                 self.code = Some(ExitCode::SUCCESS);
             }
-            TopEvent::Wanted(Wanted::End(Err(error))) => {
+            TopEvent::DisplayEvent(DisplayEvent::End(Err(error))) => {
                 return Err(error).context("the output has failed");
             }
             TopEvent::Tick => self.tick(session),
-            TopEvent::Signal(message) => self.display.tell(message),
+            TopEvent::Signal(message) => self.display.send(message),
             TopEvent::Scanned(result) => {
                 let ScanResult { names, host } = (*result)?;
                 for (cgroup, service) in names {
@@ -212,7 +214,7 @@ impl LiveTop {
                     self.show(session);
                 }
             }
-            TopEvent::Wanted(Wanted::Effect(effect)) => match effect {
+            TopEvent::DisplayEvent(DisplayEvent::Effect(effect)) => match effect {
                 Effect::Open(service) => {
                     self.opened = service;
                     self.show(session);

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::args::TopArgs;
-use super::display::{Display, Wanted, has_screen};
+use super::display::{Display, DisplayEvent, has_screen};
 use super::listed::{MAX_CLOSING, MAX_SOCKETS, closes_now};
 use super::message::Message;
 use super::signals::{self, TerminalSignals};
@@ -124,7 +124,7 @@ impl Counted {
 enum TopEvent {
     Stop,
     Step,
-    Wanted(Wanted),
+    DisplayEvent(DisplayEvent),
     Signal(Message),
 }
 
@@ -161,7 +161,7 @@ impl ReplayedTop {
     async fn next_event(&mut self) -> TopEvent {
         tokio::select! {
             () = self.shutdown.requested() => TopEvent::Stop,
-            wanted = self.display.wanted() => TopEvent::Wanted(wanted),
+            wanted = self.display.wanted() => TopEvent::DisplayEvent(wanted),
             message = signals::next(&mut self.signals) => TopEvent::Signal(message),
             _ = self.pace.tick(), if self.is_screen => TopEvent::Step,
         }
@@ -259,15 +259,17 @@ impl ReplayedTop {
     fn handle(&mut self, event: TopEvent, session: &mut Session<Replay>) -> anyhow::Result<()> {
         match event {
             TopEvent::Stop
-            | TopEvent::Wanted(Wanted::Effect(Effect::Quit) | Wanted::End(Ok(()))) => {
+            | TopEvent::DisplayEvent(
+                DisplayEvent::Effect(Effect::Quit) | DisplayEvent::End(Ok(())),
+            ) => {
                 self.code = Some(ExitCode::SUCCESS);
             }
-            TopEvent::Wanted(Wanted::End(Err(error))) => {
+            TopEvent::DisplayEvent(DisplayEvent::End(Err(error))) => {
                 return Err(error).context("the output has failed");
             }
             TopEvent::Step => self.step(session),
-            TopEvent::Signal(message) => self.display.tell(message),
-            TopEvent::Wanted(Wanted::Effect(effect)) => match effect {
+            TopEvent::Signal(message) => self.display.send(message),
+            TopEvent::DisplayEvent(DisplayEvent::Effect(effect)) => match effect {
                 Effect::Open(service) => {
                     self.opened = service;
                     self.show(session);

@@ -14,7 +14,7 @@ use super::message::Message;
 use super::painter::Painter;
 use super::{keys, terminal_guard};
 use crate::notice;
-use crate::output::top::{Effect, Key, ListKind, Look, ScreenState, View, draw};
+use crate::output::top::{Effect, Key, ListKind, ScreenState, Theme, View, draw};
 
 /// The shortest time between two screens.
 const MIN_DRAW_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,7 +22,7 @@ const MIN_DRAW_INTERVAL: Duration = Duration::from_millis(50);
 const NOTICE_DELAY: Duration = Duration::from_secs(10);
 
 /// What the thread reports.
-pub(super) enum Reported {
+pub(super) enum ScreenEvent {
     /// Somebody has pressed a key for this.
     Effect(Effect),
     /// The thread has ended, because the terminal is gone or cannot be used.
@@ -34,7 +34,7 @@ pub(super) struct Screen {
     messages: Sender<Message>,
     /// The newest view that is not drawn yet.
     view: Arc<Mutex<Option<Box<View>>>>,
-    reports: UnboundedReceiver<Reported>,
+    reports: UnboundedReceiver<ScreenEvent>,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
 }
@@ -44,7 +44,7 @@ impl Screen {
     ///
     /// # Errors
     /// It cannot be used, or the threads cannot be started.
-    pub fn start(look: Look, first: ListKind, is_replay: bool) -> io::Result<Self> {
+    pub fn start(look: Theme, first: ListKind, is_replay: bool) -> io::Result<Self> {
         let painter = Painter::new()?;
         terminal_guard::take()?;
         let (messages, received) = channel();
@@ -67,7 +67,7 @@ impl Screen {
                 let ended = thread.run(&received);
                 terminal_guard::give_back();
                 if let Err(error) = ended {
-                    let _ = thread.report.send(Reported::Gone(error));
+                    let _ = thread.report.send(ScreenEvent::Gone(error));
                 }
             })
         });
@@ -87,23 +87,23 @@ impl Screen {
     pub fn show(&self, view: View) {
         let mut incoming = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         if incoming.replace(Box::new(view)).is_none() {
-            self.tell(Message::View);
+            self.send(Message::View);
         }
     }
 
     /// Passes a message on. Safe after the thread has ended.
-    pub fn tell(&self, message: Message) {
+    pub fn send(&self, message: Message) {
         let _ = self.messages.send(message);
     }
 
     /// Waits for what the thread reports; `None` when it has ended. Safe to cancel.
-    pub async fn reported(&mut self) -> Option<Reported> {
+    pub async fn reported(&mut self) -> Option<ScreenEvent> {
         self.reports.recv().await
     }
 
     /// Gives the terminal back. One that takes no output is left after a while.
     pub fn end(self, timeout: Duration) {
-        self.tell(Message::End);
+        self.send(Message::End);
         let _ = self.ended.recv_timeout(timeout);
         terminal_guard::give_back();
     }
@@ -111,12 +111,12 @@ impl Screen {
 
 struct ScreenThread {
     painter: Painter,
-    look: Look,
+    look: Theme,
     state: ScreenState,
     incoming: Arc<Mutex<Option<Box<View>>>>,
     view: Option<Box<View>>,
     notice: Option<(String, Instant)>,
-    report: UnboundedSender<Reported>,
+    report: UnboundedSender<ScreenEvent>,
 }
 
 /// What is to be drawn.
@@ -184,7 +184,7 @@ impl ScreenThread {
             Effect::DrawAll => return Ok(Due::All),
             Effect::Suspend => return self.suspend(),
             effect => {
-                let _ = self.report.send(Reported::Effect(effect));
+                let _ = self.report.send(ScreenEvent::Effect(effect));
             }
         }
         Ok(Due::Changes)

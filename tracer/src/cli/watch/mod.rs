@@ -1,8 +1,8 @@
 //! `tcpclose watch`.
 
 mod args;
-mod both_ends;
 mod consumer;
+mod endpoint_joiner;
 mod explain;
 mod heartbeat;
 mod printer;

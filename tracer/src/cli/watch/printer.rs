@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::args::{Shown, WatchArgs};
-use super::both_ends::{AwaitedEnds, Drawn};
+use super::endpoint_joiner::{AwaitedEndpoints, Drawn};
 use super::heartbeat::{self, Heartbeat, Reasons};
 use super::summary::Summary;
 use crate::cgroup_names::CgroupNames;
@@ -56,7 +56,7 @@ pub(super) struct LinePrinter {
     /// Closes that were not shown.
     hidden: u64,
     stuck: StuckDigest,
-    awaited: AwaitedEnds,
+    awaited: AwaitedEndpoints,
     heartbeat: Option<Heartbeat>,
     reasons: Reasons,
     pub writer: Writer,
@@ -132,7 +132,7 @@ impl LinePrinter {
             summary: Summary::new(tally, shown == Shown::Abnormal, format),
             hidden: 0,
             stuck: StuckDigest::default(),
-            awaited: AwaitedEnds::default(),
+            awaited: AwaitedEndpoints::default(),
             heartbeat: None,
             reasons: Reasons {
                 abnormal_only: shown == Shown::Abnormal,
@@ -210,23 +210,23 @@ impl LinePrinter {
     /// Draws what the filter lets pass: of both endpoints it has to be one.
     fn draw(&mut self, drawn: Drawn) {
         let ends = match &drawn {
-            Drawn::OneEnd(close) => std::slice::from_ref(&**close),
-            Drawn::BothEnds(ends) => &ends[..],
+            Drawn::OneEndpoint(close) => std::slice::from_ref(&**close),
+            Drawn::BothEndpoints(ends) => &ends[..],
         };
         if !ends.iter().any(|close| self.filter.matches_close(close)) {
             self.hidden += ends.len() as u64;
             return;
         }
         self.send_line(match drawn {
-            Drawn::OneEnd(close) => Line::Record(Finding::Close(close).into()),
-            Drawn::BothEnds(ends) => Line::BothEnds(ends),
+            Drawn::OneEndpoint(close) => Line::Record(Finding::Close(close).into()),
+            Drawn::BothEndpoints(ends) => Line::BothEndpoints(ends),
         });
     }
 
     /// Draws the ends whose other end has not closed by then.
     fn draw_due(&mut self, until: Nanos) {
         while let Some(close) = self.awaited.pop_due(until) {
-            self.draw(Drawn::OneEnd(close));
+            self.draw(Drawn::OneEndpoint(close));
         }
     }
 

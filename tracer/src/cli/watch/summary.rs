@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cli::common::verdict_exit_code;
 use crate::notice::notice;
 use crate::output::Format;
-use crate::output::close_tally::{CloseTally, Watched};
+use crate::output::close_tally::{CloseTally, TallyPeriod};
 use crate::output::terminal;
 use crate::plural::plural;
 use tcpclose_core::finding::Finding;
@@ -70,7 +70,7 @@ impl Summary {
             );
         }
         let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = Watched {
+        let watched = TallyPeriod {
             lasted: self.span.map_or(Nanos(0), |(first, last)| last - first),
             lost: self.lost,
             abnormal_only: self.abnormal_only,

@@ -1,7 +1,7 @@
 //! The processes and peers with most closes and resets.
 
 use tcpclose_core::finding::{Initiator, Side};
-use tcpclose_core::summary::{Ranking, Service, ServiceKey, ServiceSide};
+use tcpclose_core::summary::{NameAndCgroup, Ranking, ServiceAddress, ServiceSide};
 use tcpclose_core::types::Port;
 
 use super::points::{CONNECTIONS, peers};
@@ -76,8 +76,8 @@ fn idle_timeouts(snapshot: &MetricsSnapshot) -> Points<Number> {
             Side::Peer => Initiator::Peer,
         };
         let peer = match service {
-            Service::Listening(_) => None,
-            Service::Peer(peer) => Some(peer),
+            ServiceAddress::Listening(_) => None,
+            ServiceAddress::Peer(peer) => Some(peer),
         };
         let mut labels = vec![Label::Process(name), Label::Initiator(initiator)];
         labels.extend(netns.map(Label::Netns));
@@ -90,7 +90,10 @@ fn idle_timeouts(snapshot: &MetricsSnapshot) -> Points<Number> {
 
 /// The values add up to the number of all. Services with one name in several cgroups become one
 /// point, unless those are of different units or containers.
-fn processes(snapshot: &MetricsSnapshot, ranking: &Ranking<Option<ServiceKey>>) -> Points<Number> {
+fn processes(
+    snapshot: &MetricsSnapshot,
+    ranking: &Ranking<Option<NameAndCgroup>>,
+) -> Points<Number> {
     let named = ranking.top.iter().map(|(service, count)| {
         let name = service
             .as_ref()

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::cause_text::cause_text;
-use super::close_text::{How, MIN_SILENCE, push_owner, shown_comm};
+use super::close_text::{CloseSummary, MIN_SILENCE, push_owner, shown_comm};
 use super::duration::push_with_unit;
 use super::idle_timeout_text::idle_timeout_text;
 use super::leaks::is_one_silence;
@@ -40,7 +40,7 @@ pub(super) struct Group {
     /// The process and its peer.
     pub who: String,
     /// How they closed.
-    pub how: How,
+    pub how: CloseSummary,
     /// The cause at this endpoint, or else what the peer's shows.
     pub cause: Option<Cause>,
 }
@@ -141,7 +141,7 @@ impl GroupSilence {
 
 /// What a summary is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Watched {
+pub struct TallyPeriod {
     /// How long connections were watched.
     pub lasted: Nanos,
     /// How many records, connections and lines were lost.
@@ -188,7 +188,7 @@ impl CloseTally {
     pub(super) fn group(&self, close: &Close) -> Group {
         Group {
             who: self.who(&close.endpoint, close.owner.as_ref()),
-            how: How::from_close(close),
+            how: CloseSummary::from_close(close),
             cause: close.cause.or(close.peer_cause),
         }
     }
@@ -235,7 +235,7 @@ impl CloseTally {
     /// Returns the summary: the number of closes of each kind, the groups of abnormal ones, the
     /// largest first, and what each cause means.
     #[must_use]
-    pub fn to_text(&self, watched: &Watched) -> String {
+    pub fn to_text(&self, watched: &TallyPeriod) -> String {
         let mut text = self.first_line(watched);
         text.extend(self.groups_text());
         text.extend(self.idle_timeouts_text());
@@ -316,7 +316,7 @@ impl CloseTally {
     }
 
     /// `in 3m12s: 1,204 closes: 1,180 normal, 21 reset, 3 refused; nothing lost`
-    fn first_line(&self, watched: &Watched) -> String {
+    fn first_line(&self, watched: &TallyPeriod) -> String {
         let counts = self.counts.named();
         let total: u64 = counts.iter().map(|(count, _)| count).sum();
         let kind = if watched.abnormal_only {

@@ -1,11 +1,11 @@
 //! Summaries of closes as text.
 
-use super::{CloseTally, Watched, grouped};
+use super::{CloseTally, TallyPeriod, grouped};
 use crate::output::samples;
 use tcpclose_core::finding::{Cause, Close, ClosePath, Reset, ResetReason, Side};
 use tcpclose_core::types::{Nanos, Role};
 
-const WATCHED: Watched = Watched {
+const WATCHED: TallyPeriod = TallyPeriod {
     lasted: Nanos::from_secs(192),
     lost: 0,
     abnormal_only: false,
@@ -40,7 +40,7 @@ fn orderly_closes_are_in_no_group() {
 
 #[test]
 fn nothing_is_a_summary_too() {
-    let watched = Watched {
+    let watched = TallyPeriod {
         lost: 12,
         abnormal_only: true,
         ..WATCHED

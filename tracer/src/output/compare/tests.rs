@@ -4,8 +4,8 @@ use jiff::tz::TimeZone;
 use smallvec::smallvec;
 use tcpclose_common::TcpState;
 use tcpclose_core::compare::{
-    Alignment, End, EndCounts, Group, Host, Pair, Place, Report, Service, SharedPair, Translation,
-    Unaligned, Verdict, VerdictKind,
+    AffectedHosts, Alignment, EndpointCounts, Group, Host, Pair, RecordedEndpoint, Report, Service,
+    SharedPair, Translation, Unaligned, Verdict, VerdictKind,
 };
 use tcpclose_core::finding::{Close, ClosePath, Endpoint, Reset, Side};
 use tcpclose_core::open_endpoint::OpenEndpoint;
@@ -61,14 +61,20 @@ fn pair() -> SharedPair {
         states: smallvec![],
     };
     SharedPair::new(Pair {
-        ends: [End::Closed(Box::new(client)), End::Open(Box::new(server))],
+        ends: [
+            RecordedEndpoint::Closed(Box::new(client)),
+            RecordedEndpoint::Open(Box::new(server)),
+        ],
         by_address: false,
     })
 }
 
 fn group(kind: VerdictKind) -> Group {
     Group {
-        verdict: Verdict { kind, at: Place::A },
+        verdict: Verdict {
+            kind,
+            at: AffectedHosts::A,
+        },
         processes: [Some(b"mariadb".as_slice().into()), None],
         service: Some(Service {
             host: Host::B,
@@ -81,17 +87,17 @@ fn group(kind: VerdictKind) -> Group {
 
 fn report() -> Report {
     let span = Some((Nanos(0), Nanos::from_secs(60)));
-    let ends = EndCounts {
+    let ends = EndpointCounts {
         closed: 1_300,
         open: 1,
-        ..EndCounts::default()
+        ..EndpointCounts::default()
     };
     Report {
         ends: [ends, ends],
         spans: [span, span],
         joined: 1_300,
         by_address: 0,
-        same_ends: 0,
+        same_endpoints: 0,
         alignment: Alignment::Unknown(Unaligned::OneDirection),
         groups: Vec::new(),
         other_verdicts: 0,
@@ -181,7 +187,7 @@ fn what_could_not_be_compared_has_a_sentence_each() {
     lossy.unproven_by_losses = 1;
     lossy.ends[0].dropped = 5;
     let mut empty = nothing();
-    empty.ends[1] = EndCounts::default();
+    empty.ends[1] = EndpointCounts::default();
     let mut apart = nothing();
     apart.spans[1] = Some((Nanos::from_secs(3_660), Nanos::from_secs(3_700)));
     let mut cut = both();
@@ -207,7 +213,7 @@ fn what_could_not_be_compared_has_a_sentence_each() {
 #[test]
 fn recordings_of_one_host_are_not_compared() {
     let report = Report {
-        same_ends: 3,
+        same_endpoints: 3,
         groups: vec![group(VerdictKind::HalfOpen)],
         ..report()
     };

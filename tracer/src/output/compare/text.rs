@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use tcpclose_core::compare::{End, Group, Host, Pair, Report};
+use tcpclose_core::compare::{Group, Host, Pair, RecordedEndpoint, Report};
 use tcpclose_core::types::Nanos;
 
 use super::verdict_text::ComparedVerdict;
 use super::words::{Compared, Recorded};
 use crate::output::clock::WallClock;
-use crate::output::ladder::{DrawnEnd, JoinedEnds, write_joined_ladder};
+use crate::output::ladder::{DrawnEnd, EndpointPair, write_joined_ladder};
 use crate::output::numbered_verdict::{NumberedVerdict, TEXT_WIDTH, push_numbered_verdict};
 use crate::output::paragraph::push_paragraph;
 use crate::output::symbols::Symbols;
@@ -91,7 +91,7 @@ pub(crate) fn compared_ladders(
     clock: &WallClock,
     symbols: Symbols,
 ) {
-    if report.same_ends > 0 {
+    if report.same_endpoints > 0 {
         return;
     }
     out.push(b'\n');
@@ -101,7 +101,7 @@ pub(crate) fn compared_ladders(
         text.push('\n');
         out.extend_from_slice(text.as_bytes());
         for pair in pairs {
-            let ends = JoinedEnds {
+            let ends = EndpointPair {
                 at: drawn_at(pair),
                 left: drawn(pair.end(Host::A)),
                 right: drawn(pair.end(Host::B)),
@@ -139,10 +139,10 @@ fn push_left(title: &mut String, group: &Group, drawn: usize) {
     }
 }
 
-const fn drawn(end: &End) -> DrawnEnd<'_> {
+const fn drawn(end: &RecordedEndpoint) -> DrawnEnd<'_> {
     match end {
-        End::Closed(close) => DrawnEnd::Closed(close),
-        End::Open(open) => DrawnEnd::Open(open),
+        RecordedEndpoint::Closed(close) => DrawnEnd::Closed(close),
+        RecordedEndpoint::Open(open) => DrawnEnd::Open(open),
     }
 }
 

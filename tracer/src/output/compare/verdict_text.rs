@@ -1,6 +1,6 @@
 //! Each verdict in words.
 
-use tcpclose_core::compare::{Group, Host, Place, Service, Verdict, VerdictKind};
+use tcpclose_core::compare::{AffectedHosts, Group, Host, Service, Verdict, VerdictKind};
 use tcpclose_core::finding::ClosePath;
 
 use crate::escape::push_for_terminal;
@@ -46,11 +46,11 @@ fn words(group: &Group) -> (String, String, &'static str) {
                             for invalid, or has forgotten the connection.";
     let Verdict { kind, at } = group.verdict;
     let (here, there) = match at {
-        Place::A | Place::Both => (Host::A, Host::B),
-        Place::B => (Host::B, Host::A),
+        AffectedHosts::A | AffectedHosts::Both => (Host::A, Host::B),
+        AffectedHosts::B => (Host::B, Host::A),
     };
     match (kind, at) {
-        (VerdictKind::ResetFromPath, Place::Both) => (
+        (VerdictKind::ResetFromPath, AffectedHosts::Both) => (
             "A and B both received a RST that neither sent: from the path between them".to_owned(),
             "Each end was closed by a RST as if it came from the other; a socket that sends one is \
              closed by that."

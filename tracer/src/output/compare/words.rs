@@ -50,7 +50,7 @@ pub(crate) struct Compared {
 impl Compared {
     pub fn new(report: &Report, recorded: &[Recorded; 2], is_filtered: bool) -> Self {
         // An endpoint that both have may be compared with itself.
-        let is_one_host = report.same_ends > 0;
+        let is_one_host = report.same_endpoints > 0;
         let verdicts = report.groups.iter().filter(|_| !is_one_host);
         Self {
             sources: Host::BOTH.map(|host| source(report, recorded, host)),
@@ -226,7 +226,7 @@ fn notes(report: &Report, recorded: &[Recorded; 2]) -> Vec<String> {
 
 fn unseen(report: &Report, recorded: &[Recorded; 2]) -> Vec<String> {
     let mut unseen = Vec::new();
-    let same = report.same_ends;
+    let same = report.same_endpoints;
     if same > 0 {
         unseen.push(format!(
             "{} {} in both recordings: they recorded the same network namespaces, so nothing is \

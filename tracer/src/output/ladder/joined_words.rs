@@ -7,7 +7,7 @@ use tcpclose_core::finding::{Close, Endpoint, Initiator, Side};
 use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
-use super::end::LadderEnd;
+use super::endpoint::LadderEndpoint;
 use super::words::{
     Names, capitalized, path_in_words, push_half_close, push_idle, push_initiator,
     push_retransmits, push_thread,
@@ -26,14 +26,14 @@ pub(crate) enum DrawnEnd<'a> {
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct JoinedEnds<'a> {
+pub(crate) struct EndpointPair<'a> {
     /// When the drawn close took place, by the left end's clock.
     pub at: Nanos,
     pub left: DrawnEnd<'a>,
     pub right: DrawnEnd<'a>,
 }
 
-impl<'a> JoinedEnds<'a> {
+impl<'a> EndpointPair<'a> {
     /// Returns two ends on this host: the one that connected is the left one.
     pub fn from_closes(one: &'a Close, other: &'a Close) -> Self {
         let is_right = one.endpoint.role == Role::Server || other.endpoint.role == Role::Client;
@@ -47,10 +47,10 @@ impl<'a> JoinedEnds<'a> {
 }
 
 impl<'a> DrawnEnd<'a> {
-    pub(super) fn to_ladder_end(self) -> LadderEnd<'a> {
+    pub(super) fn to_ladder_endpoint(self) -> LadderEndpoint<'a> {
         match self {
-            Self::Closed(close) => LadderEnd::from_close(close),
-            Self::Open(open) => LadderEnd::from_open(open),
+            Self::Closed(close) => LadderEndpoint::from_close(close),
+            Self::Open(open) => LadderEndpoint::from_open(open),
         }
     }
 
@@ -77,8 +77,8 @@ impl<'a> DrawnEnd<'a> {
 }
 
 /// Returns what happened, without what the drawing needs explained.
-pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
-    let JoinedEnds { left, right, .. } = *ends;
+pub(super) fn in_words(ends: &EndpointPair<'_>, symbols: Symbols) -> String {
+    let EndpointPair { left, right, .. } = *ends;
     let (left_name, right_name) = match (left.endpoint().role, right.endpoint().role) {
         (Role::Client, _) | (_, Role::Server) => ("the client", "the server"),
         (Role::Server, _) | (_, Role::Client) => ("the server", "the client"),
@@ -91,12 +91,12 @@ pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
     ];
     let closed = sides.map(|(end, us, peer)| end.close().map(|close| (close, Names { us, peer })));
     // Who closed first knows best; what is not fully seen is shown by the other end.
-    let mut tellers: Vec<(&Close, Names)> = closed.into_iter().flatten().collect();
-    tellers.sort_by_key(|(close, _)| {
+    let mut ranked: Vec<(&Close, Names)> = closed.into_iter().flatten().collect();
+    ranked.sort_by_key(|(close, _)| {
         let began = matches!(close.initiator, Initiator::Local | Initiator::Both);
         (close.path.is_abnormal().is_none(), !began)
     });
-    if let Some((close, names)) = tellers.first() {
+    if let Some((close, names)) = ranked.first() {
         let closes = [left, right].map(DrawnEnd::close);
         match is_reset_unsent(close, closes) {
             true => {
@@ -108,7 +108,7 @@ pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
         push_idle(&mut words, close);
         push_initiator(&mut words, close, *names);
     }
-    for (close, Names { us, .. }) in &tellers {
+    for (close, Names { us, .. }) in &ranked {
         if let Some(cause) = close.cause {
             let _ = write!(words, " As {us} has it: {}.", cause_text(cause).what);
         }
@@ -119,10 +119,10 @@ pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
         }
     }
     let half_close = |(close, names): &(&Close, Names)| Some((close.half_close?, *names));
-    if let Some((half_close, names)) = tellers.iter().find_map(half_close) {
+    if let Some((half_close, names)) = ranked.iter().find_map(half_close) {
         push_half_close(&mut words, &half_close, names);
     }
-    for (close, Names { us, .. }) in &tellers {
+    for (close, Names { us, .. }) in &ranked {
         push_retransmits(&mut words, close, &format!(" by {us}"));
     }
     for (end, ..) in sides {
@@ -151,8 +151,8 @@ fn end_of(name: &str) -> String {
 }
 
 /// Appends the addresses that are others at the other end.
-fn push_translations(words: &mut String, ends: &JoinedEnds<'_>, symbols: Symbols) {
-    let JoinedEnds { left, right, .. } = ends;
+fn push_translations(words: &mut String, ends: &EndpointPair<'_>, symbols: Symbols) {
+    let EndpointPair { left, right, .. } = ends;
     let (left, right) = (&left.endpoint().tuple, &right.endpoint().tuple);
     for (own, seen) in [(left.local(), right.peer()), (right.local(), left.peer())] {
         if own != seen {

@@ -1,7 +1,7 @@
 //! A close as textbooks draw it, for `tcpclose explain` and `tcpclose compare`: one endpoint left,
 //! the other right, their states at the sides, and one paragraph in words.
 
-mod end;
+mod endpoint;
 mod joined_words;
 mod segments;
 #[cfg(test)]
@@ -19,9 +19,9 @@ use super::close_text::push_owner;
 use super::duration::push_with_unit;
 use super::paragraph::push_paragraph;
 use super::symbols::Symbols;
-use end::LadderEnd;
-pub(crate) use joined_words::{DrawnEnd, JoinedEnds};
-use segments::{Segment, of_both_ends, of_one_end};
+use endpoint::LadderEndpoint;
+pub(crate) use joined_words::{DrawnEnd, EndpointPair};
+use segments::{Segment, of_both_ends, of_one_endpoint};
 
 /// The columns between the two lines of life.
 const WIDTH: usize = 44;
@@ -35,10 +35,10 @@ const RIGHT_STATES: usize = 58;
 pub(super) fn write_ladder(out: &mut Vec<u8>, close: &Close, clock: &WallClock, symbols: Symbols) {
     let mut text = String::new();
     push_title(&mut text, close, clock, symbols);
-    let end = LadderEnd::from_close(close);
+    let end = LadderEndpoint::from_close(close);
     push_drawing(
         &mut text,
-        &of_one_end(&close.steps),
+        &of_one_endpoint(&close.steps),
         [Some(&end), None],
         symbols,
     );
@@ -52,13 +52,16 @@ pub(super) fn write_ladder(out: &mut Vec<u8>, close: &Close, clock: &WallClock, 
 /// `clock` is the left end's.
 pub(crate) fn write_joined_ladder(
     out: &mut Vec<u8>,
-    ends: &JoinedEnds<'_>,
+    ends: &EndpointPair<'_>,
     clock: &WallClock,
     symbols: Symbols,
 ) {
     let mut text = String::new();
     push_joined_title(&mut text, ends, clock, symbols);
-    let (left, right) = (ends.left.to_ladder_end(), ends.right.to_ladder_end());
+    let (left, right) = (
+        ends.left.to_ladder_endpoint(),
+        ends.right.to_ladder_endpoint(),
+    );
     let segments = of_both_ends(left.steps, right.steps);
     push_drawing(&mut text, &segments, [Some(&left), Some(&right)], symbols);
     let mut words = joined_words::in_words(ends, symbols);
@@ -95,11 +98,11 @@ fn push_title(text: &mut String, close: &Close, clock: &WallClock, symbols: Symb
 /// `17:29:44  mariadb 22626 127.0.0.1:45368 → 127.0.0.1:3306 mariadbd 22599`
 fn push_joined_title(
     text: &mut String,
-    ends: &JoinedEnds<'_>,
+    ends: &EndpointPair<'_>,
     clock: &WallClock,
     symbols: Symbols,
 ) {
-    let JoinedEnds { left, right, .. } = ends;
+    let EndpointPair { left, right, .. } = ends;
     let _ = write!(text, "{}  ", clock.time_of_day(ends.at));
     if let Some(owner) = left.owner() {
         push_owner(text, owner, symbols);
@@ -134,7 +137,7 @@ fn arrow(role: Role, symbols: Symbols) -> &'static str {
 fn push_drawing(
     text: &mut String,
     segments: &[Segment],
-    ends: [Option<&LadderEnd<'_>>; 2],
+    ends: [Option<&LadderEndpoint<'_>>; 2],
     symbols: Symbols,
 ) {
     let is_joined = ends.iter().all(Option::is_some);
@@ -157,14 +160,14 @@ const fn is_of_one_end(segment: &Segment) -> bool {
 
 /// The states at one side that are still to be drawn.
 struct SideLines<'a> {
-    end: Option<&'a LadderEnd<'a>>,
+    end: Option<&'a LadderEndpoint<'a>>,
     drawn: usize,
     /// Which of the end's segments are drawn.
     passed: Vec<bool>,
 }
 
 impl<'a> SideLines<'a> {
-    fn new(end: Option<&'a LadderEnd<'a>>) -> Self {
+    fn new(end: Option<&'a LadderEndpoint<'a>>) -> Self {
         Self {
             end,
             drawn: 0,

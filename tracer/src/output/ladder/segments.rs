@@ -27,7 +27,7 @@ pub(super) struct Seen {
 }
 
 /// Returns the segments of one endpoint, which is the left one.
-pub(super) fn of_one_end(steps: &[Step]) -> Vec<Segment> {
+pub(super) fn of_one_endpoint(steps: &[Step]) -> Vec<Segment> {
     let steps = steps.iter().enumerate();
     steps
         .map(|(number, step)| one(number, step, true))

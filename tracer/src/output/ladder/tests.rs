@@ -8,7 +8,7 @@ use tcpclose_core::finding::{
 use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::types::{Certainty, EndpointId, Nanos, Role};
 
-use super::{DrawnEnd, JoinedEnds, write_joined_ladder, write_ladder};
+use super::{DrawnEnd, EndpointPair, write_joined_ladder, write_ladder};
 use crate::output::samples;
 use crate::output::symbols::Symbols;
 
@@ -136,7 +136,7 @@ fn other_end() -> Close {
     }
 }
 
-fn joined(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
+fn joined(ends: &EndpointPair<'_>, symbols: Symbols) -> String {
     let mut out = Vec::new();
     write_joined_ladder(&mut out, ends, &samples::clock(), symbols);
     String::from_utf8(out).unwrap()
@@ -159,7 +159,7 @@ fn both_ends_are_drawn_as_one() {
 
 ";
     let (client, server) = (samples::three_way(), other_end());
-    let ends = JoinedEnds::from_closes(&server, &client);
+    let ends = EndpointPair::from_closes(&server, &client);
     assert_eq!(joined(&ends, Symbols::Ascii), expected);
     let unicode = joined(&ends, Symbols::Unicode);
     let line = "        │ <──────── FIN,ACK  seq 175 ack 212 ──────── │\n";
@@ -190,7 +190,7 @@ fn segments_that_cross_are_drawn_in_the_order_of_each_end() {
         ..close
     };
     let (client, server) = (end(samples::three_way()), end(other_end()));
-    let text = joined(&JoinedEnds::from_closes(&client, &server), Symbols::Ascii);
+    let text = joined(&EndpointPair::from_closes(&client, &server), Symbols::Ascii);
     let expected = "
     ESTABLISHED                                           ESTABLISHED
         | ---------------- FIN,ACK -----------------> |
@@ -240,7 +240,7 @@ fn what_one_end_has_nothing_of_is_marked() {
         steps: smallvec![],
         states: smallvec![],
     };
-    let ends = JoinedEnds {
+    let ends = EndpointPair {
         at: client.at,
         left: DrawnEnd::Closed(&client),
         right: DrawnEnd::Open(&server),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tcpclose_core::finding::{Cause, Close, ClosePath, HalfClose, Initiator, Side};
 use tcpclose_core::types::SharedOwner;
 
-use super::end::{LadderEnd, waits};
+use super::endpoint::{LadderEndpoint, waits};
 use crate::output::cause_text::cause_text;
 use crate::output::close_text::{MIN_SILENCE, push_owner, thread_text};
 use crate::output::duration::push_with_unit;
@@ -50,7 +50,7 @@ pub(super) fn in_words(close: &Close, symbols: Symbols) -> String {
         push_half_close(&mut words, half_close, THIS_HOST);
     }
     push_retransmits(&mut words, close, "");
-    if LadderEnd::from_close(close).has_inferred() {
+    if LadderEndpoint::from_close(close).has_inferred() {
         words.push_str(DOTTED);
     }
     words
@@ -97,11 +97,11 @@ pub(super) fn push_idle(words: &mut String, close: &Close) {
 /// Appends who closed first, unless the path says that.
 pub(super) fn push_initiator(words: &mut String, close: &Close, Names { us, peer }: Names) {
     let reset_by = close.reset.as_ref().map(|reset| reset.by);
-    let is_said = matches!(
+    let is_mentioned = matches!(
         (close.initiator, reset_by),
         (Initiator::Local, Some(Side::Local)) | (Initiator::Peer, Some(Side::Peer))
     );
-    if close.path == ClosePath::ConnectFailed || is_said {
+    if close.path == ClosePath::ConnectFailed || is_mentioned {
         return;
     }
     let sentence = match (close.initiator, waits(close)) {

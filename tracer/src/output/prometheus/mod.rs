@@ -102,7 +102,7 @@ impl Exporter {
     /// None in practice: the text goes to memory, and every family has a name and a value.
     pub fn encode(&mut self, snapshot: &MetricsSnapshot) -> Result<String, prometheus::Error> {
         let mut snapshot = snapshot.clone();
-        snapshot.look_up_places(self.cgroups.as_mut());
+        snapshot.look_up_locations(self.cgroups.as_mut());
         let mut families = families(&snapshot);
         // The counter of dropped series takes one, and all other processes take those of a name.
         let room = self

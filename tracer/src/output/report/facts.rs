@@ -12,8 +12,8 @@ use tcpclose_core::stuck::{Report, StuckSocket, Trends};
 use tcpclose_core::summary::{DurationSketch, HeavyHitters};
 use tcpclose_core::types::{EndpointId, Nanos, Role};
 
-use super::over_time::OverTime;
-use super::spread::Spread;
+use super::histogram::Histogram;
+use super::time_series::TimeSeries;
 use crate::escape::push_for_terminal;
 use crate::output::cause_text::cause_text;
 use crate::output::clock::WallClock;
@@ -73,14 +73,14 @@ pub(super) enum Waiting {
 pub(crate) struct Facts {
     pub(super) span: Option<(Nanos, Nanos)>,
     pub(super) outcomes: BTreeMap<Outcome, u64>,
-    pub(super) over_time: OverTime<Outcome>,
-    pub(super) lifetimes: Spread,
+    pub(super) over_time: TimeSeries<Outcome>,
+    pub(super) lifetimes: Histogram,
     /// The silence before each close.
-    pub(super) idle: Spread,
+    pub(super) idle: Histogram,
     /// By the kernel's numbers of the states, which begin at 1.
     pub(super) states: [DurationSketch; TcpState::VARIANTS.len()],
     pub(super) time_waits: [DurationSketch; TimeWaitEnd::VARIANTS.len()],
-    pub(super) waiting: OverTime<Waiting>,
+    pub(super) waiting: TimeSeries<Waiting>,
     pub(super) processes: HeavyHitters<String>,
     pub(super) peers: HeavyHitters<String>,
     pub(super) abnormal: CloseTally,

@@ -1,10 +1,10 @@
 //! `tcpclose report`: what a recording has, as one page for a browser.
 
 mod facts;
-mod over_time;
+mod histogram;
 mod page;
 mod plot;
-mod spread;
+mod time_series;
 
 pub(crate) use facts::Facts;
 pub(crate) use page::{Recorded, Source, page};

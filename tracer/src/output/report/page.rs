@@ -8,9 +8,9 @@ use tcpclose_core::summary::{DurationSketch, HeavyHitters};
 use tcpclose_core::types::Nanos;
 
 use super::facts::{Facts, Outcome, Waiting};
-use super::over_time::Bucket;
+use super::histogram::Histogram;
 use super::plot::{Plot, PlotBar};
-use super::spread::Spread;
+use super::time_series::Bucket;
 use crate::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::duration::push_with_unit;
@@ -296,7 +296,7 @@ fn examples(facts: &Facts) -> Markup {
     }
 }
 
-fn spread_plot(title: &str, spread: &Spread) -> Markup {
+fn spread_plot(title: &str, spread: &Histogram) -> Markup {
     let bars = spread.bars().into_iter().map(|bar| PlotBar {
         label: self::span(bar.from),
         counts: vec![bar.count],

@@ -13,7 +13,7 @@ const WIDEST_RANGE: &str = "1024 65535";
 
 /// What takes most of the ports of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mostly {
+enum MainUse {
     /// There are none to be taken.
     NoPorts,
     TimeWait,
@@ -34,8 +34,8 @@ pub(in crate::output) fn why(usage: &RouteUsage) -> Option<String> {
         );
     };
     let mut text = match mostly {
-        Mostly::NoPorts => "connect() has no port to choose from".to_owned(),
-        Mostly::TimeWait => {
+        MainUse::NoPorts => "connect() has no port to choose from".to_owned(),
+        MainUse::TimeWait => {
             let taken = pressure.used?.saturating_sub(usage.live + usage.fin_wait2);
             let mut text = format!(
                 "{taken} of {ports} ports are in TIME_WAIT: the client closed these connections \
@@ -48,12 +48,12 @@ pub(in crate::output) fn why(usage: &RouteUsage) -> Option<String> {
             }
             text
         }
-        Mostly::Live => format!(
+        MainUse::Live => format!(
             "{} of {ports} ports have connections that are open at the same time to this one \
              destination",
             usage.live
         ),
-        Mostly::FinWait2 => format!(
+        MainUse::FinWait2 => format!(
             "{} of {ports} ports have connections that were closed here and wait for the peer's \
              FIN (FIN_WAIT2)",
             usage.fin_wait2
@@ -71,7 +71,7 @@ pub(in crate::output) fn what_to_do(usage: &RouteUsage) -> String {
     };
     let mut now = Vec::new();
     let mostly = mostly(usage, &pressure);
-    if mostly == Some(Mostly::TimeWait) {
+    if mostly == Some(MainUse::TimeWait) {
         now.extend(reuse_text(usage, &settings));
     }
     if (settings.first..=settings.last).len() < WIDE_RANGE {
@@ -82,18 +82,18 @@ pub(in crate::output) fn what_to_do(usage: &RouteUsage) -> String {
         ));
     }
     let then = match mostly {
-        Some(Mostly::TimeWait) => {
+        Some(MainUse::TimeWait) => {
             "keep connections open instead of one for each request: keep-alive, or a pool"
         }
-        Some(Mostly::Live) => {
+        Some(MainUse::Live) => {
             "limit how many connections the program opens, or spread them over more addresses or \
              ports of the server"
         }
-        Some(Mostly::FinWait2) => {
+        Some(MainUse::FinWait2) => {
             "have the peer close its sockets (`tcpclose leaks` there); net.ipv4.tcp_fin_timeout is \
              how long this host waits"
         }
-        Some(Mostly::NoPorts) => {
+        Some(MainUse::NoPorts) => {
             "see which ports are reserved (net.ipv4.ip_local_reserved_ports) or bound (`ss -ltn`)"
         }
         None => return String::new(),
@@ -105,15 +105,15 @@ pub(in crate::output) fn what_to_do(usage: &RouteUsage) -> String {
 }
 
 /// Returns what takes most of the ports that are used; `None` where that is not known.
-fn mostly(usage: &RouteUsage, pressure: &PortPressure) -> Option<Mostly> {
+fn mostly(usage: &RouteUsage, pressure: &PortPressure) -> Option<MainUse> {
     if pressure.ports == 0 {
-        return Some(Mostly::NoPorts);
+        return Some(MainUse::NoPorts);
     }
     let time_wait = pressure.used?.saturating_sub(usage.live + usage.fin_wait2);
     Some(match (usage.live, usage.fin_wait2) {
-        (live, orphans) if time_wait >= live.max(orphans) => Mostly::TimeWait,
-        (live, orphans) if live >= orphans => Mostly::Live,
-        _ => Mostly::FinWait2,
+        (live, orphans) if time_wait >= live.max(orphans) => MainUse::TimeWait,
+        (live, orphans) if live >= orphans => MainUse::Live,
+        _ => MainUse::FinWait2,
     })
 }
 

@@ -16,7 +16,7 @@ use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 use crate::output::write_all::write_all;
 use crate::record::Record;
-use crate::safe_path::FilePlace;
+use crate::safe_path::ResolvedPath;
 
 /// Records show who talks to whom: not everybody may read them.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
@@ -134,7 +134,7 @@ pub(super) fn check(path: &Path) -> Result<(), DestinationError> {
             Err(DestinationError::NoDirectory(directory.into()))
         }
         _ if path.exists() && !path.is_file() => Err(DestinationError::NotRegular),
-        _ => FilePlace::find(path)
+        _ => ResolvedPath::find(path)
             .and_then(|place| place.check())
             .map_err(|error| DestinationError::Failed {
                 operation: "open",
@@ -150,7 +150,7 @@ fn open(path: &Path) -> Result<File, DestinationError> {
         // Opening a pipe must not block until it has a reader. For a file this has no effect.
         let unblocked = OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | unblocked;
-        let mut file = FilePlace::find(path)
+        let mut file = ResolvedPath::find(path)
             .and_then(|place| place.open(flags, FILE_MODE))
             .map_err(|error| match path.parent() {
                 Some(directory) if !directory.exists() => {

@@ -7,14 +7,14 @@ use crate::output::cause_text::cause_text;
 use crate::output::close_text::MIN_SILENCE;
 use crate::output::duration::push_with_unit;
 use crate::output::loss_message;
-use crate::output::owner_text::push_owner;
+use crate::output::owner_text::push_owner_for_log;
 use crate::plural::plural;
 use crate::record::Record;
 use tcpclose_core::finding::{
     Cause, Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
 };
 use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
-use tcpclose_core::summary::{Rollup, Service, StuckSummary, Summary};
+use tcpclose_core::summary::{Rollup, ServiceAddress, StuckSummary, Summary};
 use tcpclose_core::types::{Nanos, OwnerSource, Role, SharedOwner};
 
 /// Returns one line without control characters.
@@ -41,8 +41,8 @@ fn line_of(record: &Record) -> String {
 /// `port 443: 812 connections closed, 3 of them abnormally`
 fn rollup_text(rollup: &Rollup) -> String {
     let service = match rollup.service.map(|it| it.service) {
-        Some(Service::Listening(port)) => format!("port {port}"),
-        Some(Service::Peer(peer)) => format!("to {peer}"),
+        Some(ServiceAddress::Listening(port)) => format!("port {port}"),
+        Some(ServiceAddress::Peer(peer)) => format!("to {peer}"),
         None => "other services".to_owned(),
     };
     let (closed, abnormal) = (rollup.counts.closes.total(), rollup.counts.causes.total());
@@ -96,7 +96,7 @@ fn close_text(close: &Close) -> String {
         && let Some(peer) = &close.endpoint.peer_owner
     {
         text.push_str(", the peer is ");
-        push_owner(&mut text, peer);
+        push_owner_for_log(&mut text, peer);
         text.push_str(" on this host");
     }
     match close.segments {

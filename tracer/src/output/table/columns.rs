@@ -1,6 +1,6 @@
 //! Where the columns of the table are, on terminals of every width and in a pipe.
 
-use crate::output::close_text::How;
+use crate::output::close_text::CloseSummary;
 
 pub(super) const COLUMNS: usize = 10;
 pub(super) const COLUMN_TITLES: [&str; COLUMNS] = [
@@ -37,8 +37,8 @@ const PROCESS_WIDTH: Range = Range {
     most: 23,
 };
 const HOW_WIDTH: Range = Range {
-    least: How::WIDTH,
-    most: How::MAX_WIDTH,
+    least: CloseSummary::WIDTH,
+    most: CloseSummary::MAX_WIDTH,
 };
 const LOCAL_WIDTH: Range = Range {
     least: "255.255.255.255:65535".len(),

@@ -15,7 +15,7 @@ use tcpclose_core::finding::{Close, ClosePath, Endpoint, TimeWait, TimeWaitEnd};
 use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 use super::clock::WallClock;
-use super::close_text::{self, How, Size, owner_marks, shown_comm, thread_text};
+use super::close_text::{self, CloseSummary, Size, owner_marks, shown_comm, thread_text};
 use super::duration::{push_state_ms, push_with_unit};
 use super::layout::{Cell, Spacing, Style, cut_to, write_row};
 use super::paragraph::push_paragraph;
@@ -114,7 +114,7 @@ impl CloseTable {
             fill_bytes(&mut cells[BYTES], close);
             push_states(cells[STATES].clear(), &close.states);
         }
-        let how = How::from_close(close);
+        let how = CloseSummary::from_close(close);
         self.write(out, how, style(close.path), details, |words| {
             if close.path.is_abnormal() != Some(true) {
                 words.extend(close_text::bytes(close));
@@ -154,7 +154,7 @@ impl CloseTable {
             TimeWaitEnd::Overflow => ("TIME_WAIT overflow", Style::Yellow),
             TimeWaitEnd::Unknown => ("TIME_WAIT over", Style::Dim),
         };
-        let how = How { what, why: None };
+        let how = CloseSummary { what, why: None };
         self.write(out, how, style, Vec::new(), |_| {});
     }
 
@@ -214,7 +214,7 @@ impl CloseTable {
     fn write(
         &mut self,
         out: &mut Vec<u8>,
-        how: How,
+        how: CloseSummary,
         style: Style,
         mut details: Vec<String>,
         further: impl FnOnce(&mut Vec<String>),

@@ -367,7 +367,7 @@ fn a_reset_without_a_cause_has_the_kernels_word() {
             reason,
             kernel_reason,
         });
-        How::from_close(&Close {
+        CloseSummary::from_close(&Close {
             reset,
             ..samples::reset()
         })
@@ -388,14 +388,14 @@ fn every_what_fits_its_column() {
     for cause in causes {
         for path in ClosePath::VARIANTS {
             for initiator in Initiator::VARIANTS {
-                let how = How::from_close(&Close {
+                let how = CloseSummary::from_close(&Close {
                     path: *path,
                     initiator: *initiator,
                     cause,
                     ..samples::three_way()
                 });
-                assert!(how.what.len() <= How::WIDTH, "{how}");
-                assert!(how.to_string().len() <= How::MAX_WIDTH, "{how}");
+                assert!(how.what.len() <= CloseSummary::WIDTH, "{how}");
+                assert!(how.to_string().len() <= CloseSummary::MAX_WIDTH, "{how}");
             }
         }
     }

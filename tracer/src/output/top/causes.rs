@@ -1,6 +1,6 @@
 //! Why connections closed abnormally of late.
 
-use crate::output::close_text::How;
+use crate::output::close_text::CloseSummary;
 use tcpclose_core::finding::Close;
 use tcpclose_core::types::{Nanos, Role};
 
@@ -12,7 +12,7 @@ const HALF_LIFE: Nanos = Nanos::from_secs(30);
 /// One cause at one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counted {
-    how: How,
+    how: CloseSummary,
     /// The port of the server.
     port: Option<u16>,
     count: u32,
@@ -35,7 +35,7 @@ impl Causes {
             Role::Server => Some(local.port()),
             Role::Unknown => None,
         };
-        self.count(How::from_close(close), port, 1);
+        self.count(CloseSummary::from_close(close), port, 1);
     }
 
     fn halve(&mut self, now: Nanos) {
@@ -51,7 +51,7 @@ impl Causes {
         }
     }
 
-    fn count(&mut self, how: How, port: Option<u16>, count: u32) {
+    fn count(&mut self, how: CloseSummary, port: Option<u16>, count: u32) {
         let is_same = |one: &&mut Counted| (one.how, one.port) == (how, port);
         if let Some(same) = self.counted.iter_mut().find(is_same) {
             same.count += count;

@@ -6,7 +6,7 @@ use super::service::Service;
 use super::view::{ResetRow, ServiceRow, View};
 use crate::escape::push_for_terminal;
 use crate::output::close_tally::{AbnormalGroup, grouped};
-use crate::output::close_text::{How, push_owner};
+use crate::output::close_text::{CloseSummary, push_owner};
 use crate::output::duration::push_with_unit;
 use crate::output::forecast_text::push_growth;
 use crate::output::leaks::why_text;
@@ -262,7 +262,7 @@ pub(super) fn close_cells(close: &Close, view: &View, symbols: Symbols) -> Vec<C
     };
     let endpoint = &close.endpoint;
     vec![
-        CellText::new(How::from_close(close).to_string(), tone),
+        CellText::new(CloseSummary::from_close(close).to_string(), tone),
         view.clock.time_of_day(close.at).to_string().into(),
         process.into(),
         connection_text(&endpoint.tuple, endpoint.role, symbols).into(),

@@ -47,14 +47,14 @@ Left, Right      10 s back and forth; < and > a minute
 
 /// How the screen looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Theme {
     /// The characters that may be drawn.
     pub symbols: Symbols,
     /// Whether there are colours: those of the terminal's own palette, on its own background.
     pub colours: bool,
 }
 
-impl Look {
+impl Theme {
     fn style(self, tone: Tone) -> Style {
         let style = Style::new();
         match (tone, self.colours) {
@@ -75,7 +75,7 @@ pub(crate) fn draw(
     buffer: &mut Buffer,
     state: &mut ScreenState,
     view: Option<&View>,
-    look: Look,
+    look: Theme,
     notice: Option<&str>,
 ) {
     let area = *buffer.area();
@@ -113,7 +113,7 @@ pub(crate) fn draw(
 /// The characters that are drawn, from the top to the bottom.
 struct Screen<'a> {
     buffer: &'a mut Buffer,
-    look: Look,
+    look: Theme,
     area: Rect,
     row: u16,
 }

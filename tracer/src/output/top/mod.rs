@@ -17,7 +17,7 @@ mod tests;
 mod view;
 
 pub(crate) use block::block_text;
-pub(crate) use draw::{Look, draw};
+pub(crate) use draw::{Theme, draw};
 pub(crate) use list::ListKind;
 pub(crate) use screen_state::{Effect, Key, ScreenState};
 pub(crate) use service::Service;

@@ -6,4 +6,4 @@ mod text;
 mod verdict;
 
 pub use text::triage_text;
-pub use verdict::{About, TracedCloses, Triage, TriageVerdict};
+pub use verdict::{TracedCloses, Triage, TriageVerdict, VerdictSubject};

@@ -85,12 +85,19 @@ fn the_worst_comes_first_and_losses_last() {
         Some(&watched),
         Vec::new(),
     );
-    let about: Vec<About> = triage
+    let about: Vec<VerdictSubject> = triage
         .verdicts
         .iter()
         .map(|verdict| verdict.about)
         .collect();
-    assert_eq!(about, [About::Stuck, About::Abnormal, About::Loss]);
+    assert_eq!(
+        about,
+        [
+            VerdictSubject::Stuck,
+            VerdictSubject::Abnormal,
+            VerdictSubject::Loss
+        ]
+    );
     assert!(triage.has_found() && !triage.is_complete());
     assert_eq!(
         text(&triage),

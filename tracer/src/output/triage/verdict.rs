@@ -16,7 +16,7 @@ use crate::plural::plural;
 use tcpclose_core::finding::{Close, Side};
 use tcpclose_core::routes::{Fullness, RouteReport, RoutesReport};
 use tcpclose_core::stuck::{AgeCertainty, OwnerGroup, OwnerKey, Report};
-use tcpclose_core::summary::{FoundTimeouts, IdleTimeout, Service, tolerance};
+use tcpclose_core::summary::{FoundTimeouts, IdleTimeout, ServiceAddress, tolerance};
 use tcpclose_core::types::Nanos;
 
 /// The most verdicts about one thing; what is less bad is counted.
@@ -27,7 +27,7 @@ const MAX_OWNERS: usize = 2;
 /// What a verdict is about, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum About {
+pub enum VerdictSubject {
     /// Sockets that are stuck.
     Stuck,
     /// A route that is out of local ports, or nearly so.
@@ -44,7 +44,7 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TriageVerdict {
     /// What it is about.
-    pub about: About,
+    pub about: VerdictSubject,
     /// How many sockets, used ports, requests, closes or lost events.
     pub count: u64,
     /// What is wrong.
@@ -172,7 +172,7 @@ impl Triage {
                 let cause = group.cause.map(|cause| format!(" --cause {cause}"));
                 let silence = silence.map(|silence| format!(" ({silence})"));
                 TriageVerdict {
-                    about: About::Abnormal,
+                    about: VerdictSubject::Abnormal,
                     count,
                     what: format!(
                         "{count} {} abnormally: {}{}",
@@ -218,7 +218,7 @@ impl Triage {
     pub fn has_found(&self) -> bool {
         self.verdicts
             .iter()
-            .any(|verdict| verdict.about != About::Loss)
+            .any(|verdict| verdict.about != VerdictSubject::Loss)
     }
 
     /// Returns whether everything was seen that could be wrong.
@@ -227,7 +227,7 @@ impl Triage {
         let lost = self
             .verdicts
             .iter()
-            .any(|verdict| verdict.about == About::Loss);
+            .any(|verdict| verdict.about == VerdictSubject::Loss);
         self.unseen.is_empty() && !lost
     }
 }
@@ -270,7 +270,7 @@ fn of_stuck(report: &Report, group: &OwnerGroup) -> TriageVerdict {
         .filter(|alike| alike.verdict.is_stuck());
     let most = stuck.max_by_key(|alike| alike.count);
     TriageVerdict {
-        about: About::Stuck,
+        about: VerdictSubject::Stuck,
         count,
         what,
         who: Some(who)
@@ -314,7 +314,7 @@ fn of_route(route: &RouteReport) -> TriageVerdict {
         text
     });
     TriageVerdict {
-        about: About::Route,
+        about: VerdictSubject::Route,
         count: used.into(),
         what,
         who: who.collect(),
@@ -327,11 +327,12 @@ fn of_route(route: &RouteReport) -> TriageVerdict {
 /// Returns whether this is the timeout of a server whose clients on this host show it, too: they
 /// also show which requests were late.
 fn is_seen_by_clients(timeout: &IdleTimeout, all: &[IdleTimeout]) -> bool {
-    let (Service::Listening(port), Side::Local) = (timeout.of.service, timeout.of.closed_by) else {
+    let (ServiceAddress::Listening(port), Side::Local) = (timeout.of.service, timeout.of.closed_by)
+    else {
         return false;
     };
     all.iter().any(|other| {
-        matches!(other.of.service, Service::Peer(peer) if peer.port() == port.get())
+        matches!(other.of.service, ServiceAddress::Peer(peer) if peer.port() == port.get())
             && other.of.closed_by == Side::Peer
             && other.silence.0.abs_diff(timeout.silence.0) <= tolerance(timeout.silence).0
     })
@@ -354,7 +355,7 @@ fn of_idle_timeout(timeout: &IdleTimeout, symbols: Symbols) -> TriageVerdict {
         text
     });
     TriageVerdict {
-        about: About::IdleTimeout,
+        about: VerdictSubject::IdleTimeout,
         count: timeout.missed.total(),
         what: idle_timeout_text(timeout, symbols),
         who: owner.into_iter().collect(),
@@ -366,7 +367,7 @@ fn of_idle_timeout(timeout: &IdleTimeout, symbols: Symbols) -> TriageVerdict {
 
 fn of_loss(lost: u64) -> TriageVerdict {
     TriageVerdict {
-        about: About::Loss,
+        about: VerdictSubject::Loss,
         count: lost,
         what: format!(
             "{lost} {} lost while watching",

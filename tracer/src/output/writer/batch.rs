@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 
 use crate::filter::containers;
 use crate::output::json;
-use crate::output::ladder::{JoinedEnds, write_joined_ladder, write_ladder};
+use crate::output::ladder::{EndpointPair, write_joined_ladder, write_ladder};
 use crate::output::table::CloseTable;
 use crate::output::terminal::Size;
 use crate::output::transition::TransitionTable;
@@ -135,12 +135,12 @@ impl Formatter {
             (_, Line::Record(Record::Finding(Finding::TimeWait(time_wait)))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
-            (Format::Table, Line::BothEnds(ends)) => {
+            (Format::Table, Line::BothEndpoints(ends)) => {
                 let [one, other] = &**ends;
-                let ends = JoinedEnds::from_closes(one, other);
+                let ends = EndpointPair::from_closes(one, other);
                 write_joined_ladder(batch, &ends, clock, table.symbols);
             }
-            (Format::Json, Line::BothEnds(_)) => {}
+            (Format::Json, Line::BothEndpoints(_)) => {}
             (Format::Table, Line::Stuck(group)) => self.closes.write_stuck(batch, group, clock),
             // Of these, JSON has a record for each socket.
             (Format::Json, Line::Stuck(_)) => {}
@@ -166,7 +166,7 @@ impl Formatter {
             Line::Record(Record::Finding(finding)) => {
                 containers::passes(filter, finding, cgroups.as_mut())
             }
-            Line::BothEnds(ends) => {
+            Line::BothEndpoints(ends) => {
                 let mut ends = ends.iter();
                 ends.any(|end| containers::passes_close(filter, end, cgroups.as_mut()))
             }

@@ -110,7 +110,7 @@ pub enum Line {
     /// A finding or a summary.
     Record(Record),
     /// Both endpoints of a connection on this host, for people: drawn as one.
-    BothEnds(Box<[Close; 2]>),
+    BothEndpoints(Box<[Close; 2]>),
     /// The stuck sockets of one process, for people.
     Stuck(Box<StuckGroup>),
     /// A raw transition.

@@ -3,7 +3,7 @@
 //! the first moments are kept back until it has done so, because the core then knows of each
 //! connection what it can before that closes. Where it takes longer they are passed on without.
 
-mod learner;
+mod finder;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ use super::snapshot::SnapshotPart;
 use super::time_wait_overflow::TimeWaitOverflows;
 use crate::notice::notice;
 use crate::plural::plural;
-use learner::{LearnStep, Learner, Learnt, given_up};
+use finder::{ExistingSocketFinder, SearchResult, SearchStep, given_up};
 use tcpclose_core::event::Event;
 use tcpclose_core::types::{Nanos, NetNs};
 use tcpclose_core::{Input, SnapshotJoin};
@@ -34,7 +34,7 @@ const MAX_SOCKETS_AT_ONCE: usize = 4096;
 
 /// What is learnt at the start, until all of it is passed on.
 pub(super) struct ExistingSockets {
-    thread: ProbeThread<LearnStep, Learnt>,
+    thread: ProbeThread<SearchStep, SearchResult>,
     /// The steps without an answer.
     missing: usize,
     records: SnapshotJoin,
@@ -63,22 +63,26 @@ impl ExistingSockets {
     /// The thread cannot be started.
     pub fn start(options: &TraceOptions) -> io::Result<Self> {
         let options = options.clone();
-        let make_work = move || -> Work<LearnStep, Learnt> {
-            let mut learner = Learner::new(options.clone());
+        let make_work = move || -> Work<SearchStep, SearchResult> {
+            let mut learner = ExistingSocketFinder::new(options.clone());
             Box::new(move |step| learner.run(*step))
         };
         let mut thread = ProbeThread::start("existing", make_work, given_up)?;
         let steps = [
-            LearnStep::Sockets,
-            LearnStep::Owners,
-            LearnStep::SocketsByDescriptor,
+            SearchStep::Sockets,
+            SearchStep::Owners,
+            SearchStep::SocketsByDescriptor,
         ];
         steps.into_iter().for_each(|step| thread.submit(step));
         let kept_back_until = now() + MAX_KEEP_BACK_TIME;
         Ok(Self::new(thread, steps.len(), kept_back_until))
     }
 
-    fn new(thread: ProbeThread<LearnStep, Learnt>, missing: usize, kept_back_until: Nanos) -> Self {
+    fn new(
+        thread: ProbeThread<SearchStep, SearchResult>,
+        missing: usize,
+        kept_back_until: Nanos,
+    ) -> Self {
         Self {
             thread,
             missing,

@@ -8,13 +8,13 @@ use tcpclose_core::{SnapshotSocket, SocketKind};
 
 /// Steps whose thread answers with one socket each, and finds nothing out.
 fn learning() -> ExistingSockets {
-    let make_work = || -> Work<LearnStep, Learnt> {
-        Box::new(|step| Learnt {
+    let make_work = || -> Work<SearchStep, SearchResult> {
+        Box::new(|step| SearchResult {
             parts: vec![SnapshotPart {
                 at: Nanos(1),
                 sockets: vec![socket(1 + *step as u64)],
             }],
-            ..Learnt::default()
+            ..SearchResult::default()
         })
     };
     let thread = ProbeThread::start("existing", make_work, given_up);
@@ -71,8 +71,8 @@ fn records_are_kept_back_until_all_is_known() {
     let mut learning = learning();
     let nothing: TakeInput<'_> = &mut |input| panic!("{input:?} must wait");
     learning.take_event(record(7), nothing);
-    learning.thread.submit(LearnStep::Sockets);
-    learning.thread.submit(LearnStep::Owners);
+    learning.thread.submit(SearchStep::Sockets);
+    learning.thread.submit(SearchStep::Owners);
     assert_eq!(inputs(&mut learning, 3), ["s1", "s2", "e7"]);
     assert!(learning.is_done());
     let mut passed = Vec::new();
@@ -87,8 +87,8 @@ fn records_are_not_kept_back_for_long() {
     learning.stop_keeping_back();
     assert_eq!(inputs(&mut learning, 1), ["e7"]);
     assert!(!learning.is_done());
-    learning.thread.submit(LearnStep::Sockets);
-    learning.thread.submit(LearnStep::SocketsByDescriptor);
+    learning.thread.submit(SearchStep::Sockets);
+    learning.thread.submit(SearchStep::SocketsByDescriptor);
     assert_eq!(inputs(&mut learning, 1), ["s1"]);
     assert_eq!(inputs(&mut learning, 1), ["s3"]);
     assert!(learning.is_done());

@@ -59,7 +59,7 @@ fn nothing(at: Nanos) -> Report {
 }
 
 #[test]
-fn the_age_of_a_socket_that_ended_unseen_is_not_observed() {
+fn the_age_of_a_socket_that_ended_while_stopped_is_not_observed() {
     let mut scanner = scanner();
     let first = report(Nanos::from_secs(400), None);
     assert_eq!(first.sockets[0].age.known, AgeCertainty::Observed);

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::capture::{Capture, Packet, Ports, connections};
 use super::pair::has_pair_of;
-use super::patience::{SOON, WAIT_TIMEOUT};
 use super::program;
 use super::record::Close;
 use super::requirements;
 use super::sockets::{Connection, Family, expect, ports_of, send};
 use super::time_wait::TimeWait;
+use super::timeouts::{SOON, WAIT_TIMEOUT};
 use super::watch::{Watch, agree};
 use super::wire::Wire;
 use tcpclose_kit::netns::NetNs;

@@ -99,7 +99,7 @@ pub fn wait_for_state(
 
 /// Waits until one endpoint is in TIME_WAIT.
 pub fn enters(ns: &NetNs, ports: Ports, end: Endpoint, since: Instant) -> Moment {
-    let limit = super::patience::WAIT_TIMEOUT;
+    let limit = super::timeouts::WAIT_TIMEOUT;
     wait_for_state(ns, (ports, end), Some(TIME_WAIT), since, limit)
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::harness::families::for_ipv4_and_ipv6;
 use crate::harness::lab::Lab;
 use crate::harness::minisockets::{self, FIN_WAIT2, Moment, TIME_WAIT};
-use crate::harness::patience::WAIT_TIMEOUT;
 use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family, read_to_end};
+use crate::harness::timeouts::WAIT_TIMEOUT;
 use crate::time_wait::{assassinate, be_seen, close_first};
 use tcpclose_parity::segment::Endpoint::Client;
 

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use crate::harness::capture::{Ports, expected_next};
 use crate::harness::lab::Lab;
 use crate::harness::minisockets::{self, Moment};
-use crate::harness::patience::WAIT_TIMEOUT;
 use crate::harness::requirements::{self, has_hooks};
 use crate::harness::segment;
 use crate::harness::sockets::{Connection, read_to_end};
+use crate::harness::timeouts::WAIT_TIMEOUT;
 use tcpclose_kit::kernel::kernel_version;
 use tcpclose_parity::segment::Endpoint::{self, Client};
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 use crate::harness::families::for_ipv4_and_ipv6;
 use crate::harness::lab::Lab;
 use crate::harness::minisockets;
-use crate::harness::patience::WAIT_TIMEOUT;
 use crate::harness::sockets::Family;
+use crate::harness::timeouts::WAIT_TIMEOUT;
 use crate::time_wait::close_first;
 use tcpclose_parity::segment::Endpoint::Client;
 

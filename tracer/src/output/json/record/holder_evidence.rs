@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
-use crate::output::leaks::where_text;
+use crate::output::leaks::evidence_text;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::stuck::why::{
     EpollEvents, EpollRegistration, HolderEvidence, SystemCall, ThreadEvidence, ThreadsFinding,
@@ -71,7 +71,7 @@ impl<'a> Why<'a> {
         let first = stuck.why.first()?;
         let owner = stuck.process.as_ref().map(|owner| owner.process.pid);
         Some(Self {
-            text: where_text([stuck], owner.unwrap_or(first.pid)),
+            text: evidence_text([stuck], owner.unwrap_or(first.pid)),
             holders: stuck.why.iter().map(HolderRecord::new).collect(),
         })
     }

@@ -8,7 +8,7 @@ use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::json::counts_by_word::CountsByWord;
 use tcpclose_core::finding::{Cause, ClosePath, Initiator};
-use tcpclose_core::summary::{self, RollupCounts, Service, Sum};
+use tcpclose_core::summary::{self, RollupCounts, ServiceAddress, Sum};
 use tcpclose_core::types::Nanos;
 
 /// The closes of one service in an interval, or of all others together.
@@ -87,8 +87,8 @@ impl Rollup {
             bytes_received,
         } = counts;
         let (listening_port, peer) = match service.map(|it| it.service) {
-            Some(Service::Listening(port)) => (Some(port.get()), None),
-            Some(Service::Peer(peer)) => (None, Some(peer.into())),
+            Some(ServiceAddress::Listening(port)) => (Some(port.get()), None),
+            Some(ServiceAddress::Peer(peer)) => (None, Some(peer.into())),
             None => (None, None),
         };
         Self {

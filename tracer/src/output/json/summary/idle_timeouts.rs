@@ -6,7 +6,9 @@ use super::ranked::ProcessIdentity;
 use crate::cgroup_names::CgroupNames;
 use crate::output::duration::rounded_ms;
 use crate::output::json::record::{Address, netns};
-use tcpclose_core::summary::{FoundTimeouts, IdleTimeout, MissedTimeouts, Service, ServiceSide};
+use tcpclose_core::summary::{
+    FoundTimeouts, IdleTimeout, MissedTimeouts, ServiceAddress, ServiceSide,
+};
 
 #[derive(Serialize)]
 pub(super) struct IdleTimeouts<'a> {
@@ -74,8 +76,8 @@ impl<'a> IdleTimeoutRecord<'a> {
                 },
         } = timeout;
         let (listening_port, peer) = match service {
-            Service::Listening(port) => (Some(port.get()), None),
-            Service::Peer(peer) => (None, Some(Address::from(*peer))),
+            ServiceAddress::Listening(port) => (Some(port.get()), None),
+            ServiceAddress::Peer(peer) => (None, Some(Address::from(*peer))),
         };
         let owner = owner.as_deref();
         Self {

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::cgroup_names::CgroupNames;
 use crate::output::json::record::Container;
 use tcpclose_core::process;
-use tcpclose_core::summary::{Ranking, ServiceKey};
+use tcpclose_core::summary::{NameAndCgroup, Ranking};
 use tcpclose_core::types::Owner;
 
 /// The names of a process.
@@ -89,7 +89,7 @@ pub(super) struct RankedProcess<'a> {
 
 impl<'a> RankedList<RankedProcess<'a>> {
     pub(super) fn from_ranking(
-        ranking: &'a Ranking<Option<ServiceKey>>,
+        ranking: &'a Ranking<Option<NameAndCgroup>>,
         cgroups: &mut dyn CgroupNames,
     ) -> Self {
         Self::new(ranking, |process, count| RankedProcess {

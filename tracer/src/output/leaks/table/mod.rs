@@ -12,9 +12,9 @@ use crate::escape::push_for_terminal;
 use crate::output::duration::push_with_unit;
 use crate::output::forecast_text::push_forecast;
 use crate::output::layout::{Cell, Style, column_starts};
-use crate::output::leaks::{remedy_text, send_queue_text, where_text, why_text};
+use crate::output::leaks::{evidence_text, remedy_text, send_queue_text, why_text};
 use crate::plural::plural;
-pub(in crate::output) use owner::place_text;
+pub(in crate::output) use owner::location_text;
 use owner::{push_command, set_process, unowned_text};
 use parts::{INDENT, OwnerLine, push_cells, push_top_values};
 use possibly_stuck::push_possibly_stuck;
@@ -115,7 +115,7 @@ impl LeakTable {
         push_cells(text, &cells, &COLUMN_STARTS, self.colours);
         push_verdicts(text, group, members().collect());
         if let OwnerKey::Process((pid, _)) = group.count.owner
-            && let Some(evidence) = where_text(members(), pid)
+            && let Some(evidence) = evidence_text(members(), pid)
         {
             let _ = writeln!(text, "{INDENT}WHERE  {evidence}");
         }

@@ -29,12 +29,12 @@ pub(super) fn set_process(cells: &mut OwnerLine<Cell>, process: &Process) {
         Some(limit) => format!("{}/{limit}", process.open_fds),
         None => process.open_fds.to_string(),
     });
-    place.set(&place_text(process));
+    place.set(&location_text(process));
 }
 
 /// Returns where a process runs: its unit and its container, or else its cgroup; empty where it is
 /// in none.
-pub(in crate::output) fn place_text(process: &Process) -> String {
+pub(in crate::output) fn location_text(process: &Process) -> String {
     let container = process.container.as_ref();
     let unit = process
         .unit

@@ -46,7 +46,7 @@ impl Export {
             }
         };
         let mut counted = MetricsSnapshot::clone(&counted);
-        counted.look_up_places(cgroups);
+        counted.look_up_locations(cgroups);
         // The wall clock may have been set back.
         let at = time_of(now).max(start);
         let period = Period {

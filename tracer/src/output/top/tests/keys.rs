@@ -12,7 +12,7 @@ fn new_state() -> ScreenState {
 /// Draws, which fits the cursor to the list, and returns the name of the service it is on.
 fn chosen(state: &mut ScreenState, view: &View) -> String {
     let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 12));
-    draw(&mut buffer, state, Some(view), Look::default(), None);
+    draw(&mut buffer, state, Some(view), Theme::default(), None);
     match state.clone().press(Key::Enter, Some(view)) {
         Effect::Open(Some(service)) => service.name().to_owned(),
         other => format!("{other:?}"),

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 
-fn drawn(state: &mut ScreenState, view: &View, size: (u16, u16), look: Look) -> Buffer {
+fn drawn(state: &mut ScreenState, view: &View, size: (u16, u16), look: Theme) -> Buffer {
     let mut buffer = Buffer::empty(Rect::new(0, 0, size.0, size.1));
     draw(&mut buffer, state, Some(view), look, None);
     buffer
@@ -33,7 +33,7 @@ fn text(buffer: &Buffer) -> String {
 }
 
 fn screen(keys: &[Key], size: (u16, u16), symbols: Symbols) -> String {
-    let look = Look {
+    let look = Theme {
         symbols,
         colours: true,
     };
@@ -59,10 +59,10 @@ fn scans_alone_begin_with_stuck_sockets_and_show_no_closes() {
     let mut shown = String::new();
     for size in [(80, 24), (200, 50)] {
         let mut state = ScreenState::new(Symbols::Unicode, false).beginning_with(ListKind::Stuck);
-        shown += &text(&drawn(&mut state, &view, size, Look::default()));
+        shown += &text(&drawn(&mut state, &view, size, Theme::default()));
         for key in ['1', '3', '5'] {
             state.press(Key::Char(key), Some(&view));
-            let screen = text(&drawn(&mut state, &view, size, Look::default()));
+            let screen = text(&drawn(&mut state, &view, size, Theme::default()));
             shown.extend(screen.lines().take(8).map(|line| format!("{line}\n")));
         }
     }
@@ -150,7 +150,7 @@ fn a_block_of_text() {
 #[test]
 fn colours_are_the_terminals_own() {
     let styles = |colours| {
-        let look = Look {
+        let look = Theme {
             symbols: Symbols::Unicode,
             colours,
         };
@@ -183,7 +183,7 @@ fn names_that_others_chose_stay_in_their_columns() {
         tally.add(closed(at(9_999), close));
     }
     let view = view_of(&tally, Some(&scan()), None);
-    let look = Look::default();
+    let look = Theme::default();
     let mut state = ScreenState::new(Symbols::Unicode, false);
     let shown = text(&drawn(&mut state, &view, (80, 24), look));
     for name in ["\\x1b[2Jx", "数据库", "e\\u{301}"] {

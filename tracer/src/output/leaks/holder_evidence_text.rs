@@ -18,7 +18,7 @@ const MAX_NAMED_CALLS: usize = 3;
 
 /// Returns what is known of why this process does nothing with these sockets, and which of its
 /// threads has opened them; `None` where nothing is, or nothing was looked for.
-pub(in crate::output) fn where_text<'a>(
+pub(in crate::output) fn evidence_text<'a>(
     sockets: impl IntoIterator<Item = &'a StuckSocket>,
     pid: u32,
 ) -> Option<String> {
@@ -294,9 +294,9 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_what_was_not_read() {
-        assert_eq!(where_text([&samples::stuck()], 4711), None);
+        assert_eq!(evidence_text([&samples::stuck()], 4711), None);
         let other = stuck(process(vec![]), Some(EpollFinding::NoSet));
-        assert_eq!(where_text([&other], 9), None);
+        assert_eq!(evidence_text([&other], 9), None);
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
             stuck(waits(), Some(EpollFinding::InNoSet)),
             stuck(waits(), Some(EpollFinding::InNoSet)),
         ];
-        let text = where_text(&all, 4711);
+        let text = evidence_text(&all, 4711);
         assert_eq!(
             text.as_deref(),
             Some(
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn a_thread_on_the_socket_comes_before_what_all_threads_do() {
         let process = process(vec![thread(1, "futex", false), thread(2, "sendto", false)]);
-        let text = where_text([&stuck(process, None)], 4711).unwrap_or_default();
+        let text = evidence_text([&stuck(process, None)], 4711).unwrap_or_default();
         assert!(text.ends_with("(2) sleeps in sendto() on fd 7"), "{text}");
         assert!(!text.contains('\x1b'), "{text}");
     }
@@ -333,7 +333,7 @@ mod tests {
             thread(2, "futex", false),
             thread(3, "epoll_wait", false),
         ];
-        let text = where_text([&stuck(process(threads), None)], 4711);
+        let text = evidence_text([&stuck(process(threads), None)], 4711);
         assert_eq!(
             text.as_deref(),
             Some("none of its 3 threads ran within 50 ms (2 in futex(), 1 in epoll_wait())")
@@ -346,7 +346,7 @@ mod tests {
             condition: Some(ProcessCondition::Stopped),
             ..process(vec![thread(1, "restart_syscall", false)])
         };
-        let text = where_text([&stuck(stopped, None)], 4711);
+        let text = evidence_text([&stuck(stopped, None)], 4711);
         let expected = "the process is stopped (SIGCONT lets it go on)";
         assert_eq!(text.as_deref(), Some(expected));
     }
@@ -355,13 +355,13 @@ mod tests {
     fn events_are_of_no_interest_while_none_is_due() {
         let mut waits = stuck(process(vec![]), Some(EpollFinding::NoReadEvents));
         waits.verdict = Verdict::HalfClosed;
-        assert_eq!(where_text([&waits], 4711), None);
+        assert_eq!(evidence_text([&waits], 4711), None);
     }
 
     #[test]
     fn what_could_not_be_read_is_named() {
         let unread = ProcessEvidence::unread("it has exited meanwhile".to_owned());
-        let text = where_text([&stuck(unread, None)], 4711);
+        let text = evidence_text([&stuck(unread, None)], 4711);
         assert_eq!(text.as_deref(), Some("not known: it has exited meanwhile"));
     }
 }

@@ -7,7 +7,7 @@ use super::types::Nanos;
 
 /// The endpoints that a restart has missed the end of.
 #[derive(Debug, Default)]
-pub(super) struct EndedUnseen {
+pub(super) struct EndedWhileStopped {
     pub endpoints: VecDeque<LiveEndpoint>,
     /// When they were found to have ended.
     pub at: Nanos,
@@ -17,7 +17,7 @@ pub(super) struct EndedUnseen {
     pub with_minisocket: u64,
 }
 
-impl EndedUnseen {
+impl EndedWhileStopped {
     /// Returns when the next of them are to be reported: at once.
     pub fn next_due(&self) -> Option<Nanos> {
         (!self.endpoints.is_empty()).then_some(self.at)

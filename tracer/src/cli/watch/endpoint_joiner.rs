@@ -17,35 +17,35 @@ const MAX_WAITING: usize = 4096;
 /// What is to be drawn.
 #[derive(Debug, PartialEq)]
 pub(super) enum Drawn {
-    OneEnd(Box<Close>),
-    BothEnds(Box<[Close; 2]>),
+    OneEndpoint(Box<Close>),
+    BothEndpoints(Box<[Close; 2]>),
 }
 
 /// The closes that wait, by the id of their endpoint.
 #[derive(Debug, Default)]
-pub(super) struct AwaitedEnds {
+pub(super) struct AwaitedEndpoints {
     waiting: HashMap<EndpointId, Box<Close>>,
     /// When each one's wait is over, in order. Those that do not wait any more are passed over.
     order: VecDeque<(Nanos, EndpointId)>,
 }
 
-impl AwaitedEnds {
+impl AwaitedEndpoints {
     /// Takes a close. Returns what is to be drawn now.
     pub fn take(&mut self, close: Box<Close>) -> Option<Drawn> {
         let Some(peer) = close.endpoint.peer else {
-            return Some(Drawn::OneEnd(close));
+            return Some(Drawn::OneEndpoint(close));
         };
         let id = close.endpoint.id;
         let waits = self.waiting.get(&peer);
         if waits.is_some_and(|other| other.endpoint.peer == Some(id)) {
             let other = self.waiting.remove(&peer)?;
-            return Some(Drawn::BothEnds(Box::new([*other, *close])));
+            return Some(Drawn::BothEndpoints(Box::new([*other, *close])));
         }
         self.order.push_back((close.at + OTHER_END_TIMEOUT, id));
         let earlier = self.waiting.insert(id, close);
         let is_full = self.waiting.len() > MAX_WAITING;
         let evicted = || is_full.then(|| self.pop_due(Nanos(u64::MAX))).flatten();
-        earlier.or_else(evicted).map(Drawn::OneEnd)
+        earlier.or_else(evicted).map(Drawn::OneEndpoint)
     }
 
     /// Returns a close whose wait is over by `now`.
@@ -81,25 +81,25 @@ mod tests {
 
     #[test]
     fn two_ends_are_drawn_as_one() {
-        let mut awaited = AwaitedEnds::default();
+        let mut awaited = AwaitedEndpoints::default();
         assert_eq!(awaited.take(close(1, Some(2))), None);
         let drawn = awaited.take(close(2, Some(1)));
         let both = Box::new([*close(1, Some(2)), *close(2, Some(1))]);
-        assert_eq!(drawn, Some(Drawn::BothEnds(both)));
+        assert_eq!(drawn, Some(Drawn::BothEndpoints(both)));
         assert_eq!(awaited.pop_due(Nanos(u64::MAX)), None);
     }
 
     #[test]
     fn what_has_no_other_end_here_does_not_wait() {
-        let mut awaited = AwaitedEnds::default();
+        let mut awaited = AwaitedEndpoints::default();
         let drawn = awaited.take(close(1, None));
-        assert_eq!(drawn, Some(Drawn::OneEnd(close(1, None))));
+        assert_eq!(drawn, Some(Drawn::OneEndpoint(close(1, None))));
         assert_eq!(awaited.next_due(), None);
     }
 
     #[test]
     fn an_end_whose_other_end_stays_open_is_drawn_alone() {
-        let mut awaited = AwaitedEnds::default();
+        let mut awaited = AwaitedEndpoints::default();
         assert_eq!(awaited.take(close(1, Some(2))), None);
         let due = awaited.next_due().unwrap();
         assert_eq!(awaited.pop_due(due - Nanos(1)), None);
@@ -108,18 +108,18 @@ mod tests {
 
     #[test]
     fn a_socket_that_has_taken_the_other_ends_place_is_another() {
-        let mut awaited = AwaitedEnds::default();
+        let mut awaited = AwaitedEndpoints::default();
         assert_eq!(awaited.take(close(1, Some(2))), None);
         assert_eq!(awaited.take(close(2, Some(3))), None);
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut awaited = AwaitedEnds::default();
+        let mut awaited = AwaitedEndpoints::default();
         for id in 0..MAX_WAITING as u64 {
             assert_eq!(awaited.take(close(id, Some(u64::MAX))), None);
         }
         let drawn = awaited.take(close(u64::MAX - 1, Some(7_000_000)));
-        assert_eq!(drawn, Some(Drawn::OneEnd(close(0, Some(u64::MAX)))));
+        assert_eq!(drawn, Some(Drawn::OneEndpoint(close(0, Some(u64::MAX)))));
     }
 }

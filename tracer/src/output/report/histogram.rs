@@ -12,7 +12,7 @@ const DECADES: usize = 11;
 
 /// Durations by length, with their quantiles.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spread {
+pub(super) struct Histogram {
     pub sketch: DurationSketch,
     counts: [[u64; STEPS.len()]; DECADES],
 }
@@ -24,7 +24,7 @@ pub(super) struct Bar {
     pub count: u64,
 }
 
-impl Spread {
+impl Histogram {
     /// Adds a duration.
     pub fn add(&mut self, span: Nanos) {
         self.sketch.add(span);
@@ -62,12 +62,12 @@ impl Spread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bar, Spread};
+    use super::{Bar, Histogram};
     use tcpclose_core::types::Nanos;
 
     #[test]
     fn a_timeout_is_one_bar() {
-        let mut spread = Spread::default();
+        let mut spread = Histogram::default();
         for ms in [5_000, 5_001, 5_900, 60_000] {
             spread.add(Nanos::from_millis(ms));
         }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn all_durations_are_in_a_bar() {
-        let mut spread = Spread::default();
+        let mut spread = Histogram::default();
         let mut count = 0;
         for span in [0, 1, 999, 1_000, 1_499, 1_500, 9_999, 10_000, u64::MAX] {
             spread.add(Nanos(span));
@@ -96,6 +96,6 @@ mod tests {
                 .find(|bar| bar.count > 0 && bar.from.0 <= span.max(1_000));
             assert!(of_span.is_some(), "{span}");
         }
-        assert_eq!(Spread::default().bars(), []);
+        assert_eq!(Histogram::default().bars(), []);
     }
 }

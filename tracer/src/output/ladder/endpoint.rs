@@ -8,7 +8,7 @@ use tcpclose_core::types::{Certainty, Nanos};
 
 /// One endpoint of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct LadderEnd<'a> {
+pub(super) struct LadderEndpoint<'a> {
     pub steps: &'a [Step],
     /// The lines at its side, in order.
     pub lines: Vec<StateLine>,
@@ -24,7 +24,7 @@ pub(super) struct StateLine {
     pub dwell: Option<Nanos>,
 }
 
-impl<'a> LadderEnd<'a> {
+impl<'a> LadderEndpoint<'a> {
     /// Returns the end that a close is of.
     pub fn from_close(close: &'a Close) -> Self {
         let before = close.states.last().map(|(state, _)| *state);

@@ -12,7 +12,7 @@ use tcpclose_sys::kernel::loader::TraceOptions;
 
 /// What the thread does, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LearnStep {
+pub(super) enum SearchStep {
     /// A snapshot of all namespaces.
     Sockets,
     /// The holders of these sockets.
@@ -23,7 +23,7 @@ pub(super) enum LearnStep {
 
 /// What came of a step.
 #[derive(Default)]
-pub(super) struct Learnt {
+pub(super) struct SearchResult {
     pub parts: Vec<SnapshotPart>,
     /// What could not be read, in sentences.
     pub unseen: Vec<String>,
@@ -33,28 +33,28 @@ pub(super) struct Learnt {
 }
 
 /// Returns the answer of a thread that has panicked.
-pub(super) fn given_up(step: &LearnStep) -> Learnt {
+pub(super) fn given_up(step: &SearchStep) -> SearchResult {
     let what = match step {
-        LearnStep::Sockets | LearnStep::SocketsByDescriptor => "a snapshot of sockets",
-        LearnStep::Owners => "the search for their holders",
+        SearchStep::Sockets | SearchStep::SocketsByDescriptor => "a snapshot of sockets",
+        SearchStep::Owners => "the search for their holders",
     };
-    Learnt {
+    SearchResult {
         unseen: vec![format!(
             "{what} ended in a panic, which is a bug in tcpclose"
         )],
-        ..Learnt::default()
+        ..SearchResult::default()
     }
 }
 
 /// Does the steps, in its thread.
-pub(super) struct Learner {
+pub(super) struct ExistingSocketFinder {
     options: TraceOptions,
     snapshot: Option<SocketSnapshot>,
     /// Those of the snapshot's sockets that may have a holder.
     held: Vec<SnapshotSocket>,
 }
 
-impl Learner {
+impl ExistingSocketFinder {
     pub const fn new(options: TraceOptions) -> Self {
         Self {
             options,
@@ -63,22 +63,22 @@ impl Learner {
         }
     }
 
-    pub fn run(&mut self, step: LearnStep) -> Learnt {
+    pub fn run(&mut self, step: SearchStep) -> SearchResult {
         match step {
-            LearnStep::Sockets => self.find_sockets(),
-            LearnStep::Owners => self.find_owners(),
-            LearnStep::SocketsByDescriptor => self.find_sockets_by_descriptor(),
+            SearchStep::Sockets => self.find_sockets(),
+            SearchStep::Owners => self.find_owners(),
+            SearchStep::SocketsByDescriptor => self.find_sockets_by_descriptor(),
         }
     }
 
-    fn find_sockets(&mut self) -> Learnt {
+    fn find_sockets(&mut self) -> SearchResult {
         let mut snapshot = SocketSnapshot::take(&self.options);
         let parts = std::mem::take(&mut snapshot.parts);
         let all = parts.iter().flat_map(|part| &part.sockets);
         let has_file = |id: &EndpointId| snapshot.inodes.contains_key(id);
         let held = all.filter(|socket| has_file(&socket.cookie));
         self.held = held.cloned().collect();
-        let learnt = Learnt {
+        let learnt = SearchResult {
             parts,
             unseen: std::mem::take(&mut snapshot.unseen),
             complete: std::mem::take(&mut snapshot.complete),
@@ -88,25 +88,25 @@ impl Learner {
         learnt
     }
 
-    fn find_owners(&mut self) -> Learnt {
+    fn find_owners(&mut self) -> SearchResult {
         let at = now();
         let held = std::mem::take(&mut self.held);
         let owned = match &self.snapshot {
             Some(snapshot) => owners::find_owners(&held, &snapshot.inodes),
             None => Vec::new(),
         };
-        Learnt {
+        SearchResult {
             parts: vec![SnapshotPart { at, sockets: owned }],
-            ..Learnt::default()
+            ..SearchResult::default()
         }
     }
 
-    fn find_sockets_by_descriptor(&mut self) -> Learnt {
+    fn find_sockets_by_descriptor(&mut self) -> SearchResult {
         let Some(snapshot) = self.snapshot.take() else {
-            return Learnt::default();
+            return SearchResult::default();
         };
         let found = snapshot.take_by_descriptors(&self.options);
-        Learnt {
+        SearchResult {
             parts: found.parts,
             unseen: found.unseen,
             complete: found.complete,

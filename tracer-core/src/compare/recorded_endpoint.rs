@@ -44,14 +44,14 @@ impl Host {
 
 /// One endpoint of a connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub enum RecordedEndpoint {
     /// It has closed.
     Closed(Box<Close>),
     /// It was open when its recording ended.
     Open(Box<OpenEndpoint>),
 }
 
-impl End {
+impl RecordedEndpoint {
     /// Returns the endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
@@ -162,7 +162,7 @@ fn observed(step: &Step) -> Option<Nanos> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// The end that recording A has, and the one that B has.
-    pub ends: [End; 2],
+    pub ends: [RecordedEndpoint; 2],
     /// Whether only addresses and times have joined them.
     pub by_address: bool,
 }
@@ -173,7 +173,7 @@ pub type SharedPair = Arc<Pair>;
 impl Pair {
     /// Returns the end that a recording has.
     #[must_use]
-    pub const fn end(&self, host: Host) -> &End {
+    pub const fn end(&self, host: Host) -> &RecordedEndpoint {
         let [a, b] = &self.ends;
         match host {
             Host::A => a,

@@ -1,7 +1,7 @@
 //! What is known of single sockets.
 
 use super::Tracker;
-use crate::known::{KnownMinisocket, KnownSocket};
+use crate::known_socket::{KnownMinisocket, KnownSocket};
 use crate::types::{EndpointId, NetNs, Tuple};
 
 impl Tracker {

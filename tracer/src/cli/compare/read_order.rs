@@ -2,12 +2,12 @@
 //! other, and few have to wait.
 
 use super::reading::Message;
-use tcpclose_core::compare::{Comparison, End, Host};
+use tcpclose_core::compare::{Comparison, Host, RecordedEndpoint};
 use tcpclose_core::types::Nanos;
 
 /// How far each recording is read.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct ReadOrder {
     hosts: [Progress; 2],
     /// Whether the last turn went by the numbers of ends.
     was_by_count: bool,
@@ -22,7 +22,7 @@ struct Progress {
     has_ended: bool,
 }
 
-impl Turns {
+impl ReadOrder {
     /// Returns the recording that is behind; `None` when both are read. `distance`: B's clock minus
     /// A's, where a connection has shown that. Before, the hosts' own wall clocks and the number of
     /// ends decide by turns: if the clocks are hours apart, the ends still meet.
@@ -48,8 +48,8 @@ impl Turns {
     pub fn take(&mut self, host: Host, message: Message, comparison: &mut Comparison) {
         let progress = &mut self.hosts[host.index()];
         match message {
-            Message::End(end, is_wanted) => {
-                progress.ends += u64::from(matches!(end, End::Closed(_)));
+            Message::Endpoint(end, is_wanted) => {
+                progress.ends += u64::from(matches!(end, RecordedEndpoint::Closed(_)));
                 comparison.add(host, end, is_wanted);
             }
             Message::Loss(loss) => comparison.add_loss(host, &loss),
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn by_turns_the_one_that_is_behind_and_the_one_with_fewer_ends() {
-        let mut turns = Turns::default();
+        let mut turns = ReadOrder::default();
         turns.hosts[0].wall = 0;
         turns.hosts[1].wall = 2 * HOUR as i64;
         turns.hosts[0].ends = 5;

@@ -12,12 +12,12 @@ const MIN_WIDTH: Nanos = Nanos::from_secs(1);
 /// Counts by kind over time. Bounded: where the times span too many buckets, pairs of neighbours
 /// become one.
 #[derive(Clone, Debug)]
-pub(super) struct OverTime<K> {
+pub(super) struct TimeSeries<K> {
     width: Nanos,
     buckets: BTreeMap<u64, BTreeMap<K, i64>>,
 }
 
-impl<K> Default for OverTime<K> {
+impl<K> Default for TimeSeries<K> {
     fn default() -> Self {
         Self {
             width: MIN_WIDTH,
@@ -33,7 +33,7 @@ pub(super) struct Bucket<K> {
     pub counts: BTreeMap<K, i64>,
 }
 
-impl<K: Ord + Copy> OverTime<K> {
+impl<K: Ord + Copy> TimeSeries<K> {
     /// Adds to a count: -1 where one ends that was counted when it began.
     pub fn add(&mut self, at: Nanos, kind: K, count: i64) {
         let bucket = self.buckets.entry(at.0 / self.width.0).or_default();
@@ -95,13 +95,13 @@ impl<K: Ord + Copy> OverTime<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bucket, MAX_BUCKETS, OverTime};
+    use super::{Bucket, MAX_BUCKETS, TimeSeries};
     use std::collections::BTreeMap;
     use tcpclose_core::types::Nanos;
 
     #[test]
     fn quiet_times_are_buckets_too() {
-        let mut counts = OverTime::default();
+        let mut counts = TimeSeries::default();
         counts.add(Nanos::from_millis(2_900), 'a', 1);
         counts.add(Nanos::from_millis(1_000), 'b', 1);
         counts.add(Nanos::from_millis(3_999), 'a', 1);
@@ -117,12 +117,12 @@ mod tests {
                 bucket(3, &[('a', 1)]),
             ]
         );
-        assert_eq!(OverTime::<char>::default().buckets(), []);
+        assert_eq!(TimeSeries::<char>::default().buckets(), []);
     }
 
     #[test]
     fn sums_rise_and_fall() {
-        let mut alive = OverTime::default();
+        let mut alive = TimeSeries::default();
         alive.add(Nanos::from_secs(1), (), 2);
         alive.add(Nanos::from_secs(3), (), -1);
         let sums: Vec<i64> = alive.sums().iter().map(|sum| sum.counts[&()]).collect();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn however_long_it_lasts_the_buckets_are_few() {
-        let mut counts = OverTime::default();
+        let mut counts = TimeSeries::default();
         for second in 0..10_000 {
             counts.add(Nanos::from_secs(second), (), 1);
         }
