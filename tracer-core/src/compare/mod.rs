@@ -20,7 +20,7 @@ use std::net::IpAddr;
 pub use clocks::{Alignment, Clocks, Interval, Unaligned};
 pub use groups::{Group, MAX_EXAMPLES, MAX_GROUPS, Service, Translation};
 pub use joiner::MAX_WAITING;
-pub use recorded_endpoint::{Host, Pair, RecordedEndpoint, SharedPair};
+pub use recorded_endpoint::{EndpointView, Host, Pair, RecordedEndpoint, SharedPair};
 pub use verdict::{AffectedHosts, Verdict, VerdictKind};
 
 use clocks::ClockBounds;

@@ -51,10 +51,19 @@ pub enum RecordedEndpoint {
     Open(Box<OpenEndpoint>),
 }
 
-impl RecordedEndpoint {
+/// One endpoint of a connection, which somebody else owns.
+#[derive(Clone, Copy, Debug)]
+pub enum EndpointView<'a> {
+    /// It has closed.
+    Closed(&'a Close),
+    /// It is still open, or was when its recording ended.
+    Open(&'a OpenEndpoint),
+}
+
+impl<'a> EndpointView<'a> {
     /// Returns the endpoint.
     #[must_use]
-    pub fn endpoint(&self) -> &Endpoint {
+    pub const fn endpoint(self) -> &'a Endpoint {
         match self {
             Self::Closed(close) => &close.endpoint,
             Self::Open(open) => &open.endpoint,
@@ -63,7 +72,7 @@ impl RecordedEndpoint {
 
     /// Returns the process that it belonged to, where that is known.
     #[must_use]
-    pub fn owner(&self) -> Option<&SharedOwner> {
+    pub const fn owner(self) -> Option<&'a SharedOwner> {
         match self {
             Self::Closed(close) => close.owner.as_ref(),
             Self::Open(open) => open.owner.as_ref(),
@@ -72,11 +81,40 @@ impl RecordedEndpoint {
 
     /// Returns its close.
     #[must_use]
-    pub fn close(&self) -> Option<&Close> {
+    pub const fn close(self) -> Option<&'a Close> {
         match self {
             Self::Closed(close) => Some(close),
             Self::Open(_) => None,
         }
+    }
+}
+
+impl RecordedEndpoint {
+    /// Returns it without its own memory.
+    #[must_use]
+    pub const fn as_view(&self) -> EndpointView<'_> {
+        match self {
+            Self::Closed(close) => EndpointView::Closed(close),
+            Self::Open(open) => EndpointView::Open(open),
+        }
+    }
+
+    /// Returns the endpoint.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        self.as_view().endpoint()
+    }
+
+    /// Returns the process that it belonged to, where that is known.
+    #[must_use]
+    pub const fn owner(&self) -> Option<&SharedOwner> {
+        self.as_view().owner()
+    }
+
+    /// Returns its close.
+    #[must_use]
+    pub const fn close(&self) -> Option<&Close> {
+        self.as_view().close()
     }
 
     fn steps(&self) -> &[Step] {

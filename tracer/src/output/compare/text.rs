@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use tcpclose_core::compare::{Group, Host, Pair, RecordedEndpoint, Report};
+use tcpclose_core::compare::{Group, Host, Pair, Report};
 use tcpclose_core::types::Nanos;
 
 use super::verdict_text::ComparedVerdict;
 use super::words::{Compared, Recorded};
 use crate::output::clock::WallClock;
-use crate::output::ladder::{DrawnEnd, EndpointPair, write_joined_ladder};
+use crate::output::ladder::{EndpointPair, write_joined_ladder};
 use crate::output::numbered_verdict::{NumberedVerdict, TEXT_WIDTH, push_numbered_verdict};
 use crate::output::paragraph::push_paragraph;
 use crate::output::symbols::Symbols;
@@ -103,8 +103,8 @@ pub(crate) fn compared_ladders(
         for pair in pairs {
             let ends = EndpointPair {
                 at: drawn_at(pair),
-                left: drawn(pair.end(Host::A)),
-                right: drawn(pair.end(Host::B)),
+                left: pair.end(Host::A).as_view(),
+                right: pair.end(Host::B).as_view(),
             };
             write_joined_ladder(out, &ends, clock, symbols);
         }
@@ -136,13 +136,6 @@ fn push_left(title: &mut String, group: &Group, drawn: usize) {
     let left = group.count.saturating_sub(drawn as u64);
     if left > 0 {
         let _ = write!(title, " ({drawn} drawn here)");
-    }
-}
-
-const fn drawn(end: &RecordedEndpoint) -> DrawnEnd<'_> {
-    match end {
-        RecordedEndpoint::Closed(close) => DrawnEnd::Closed(close),
-        RecordedEndpoint::Open(open) => DrawnEnd::Open(open),
     }
 }
 

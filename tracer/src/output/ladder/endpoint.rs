@@ -2,6 +2,7 @@
 //! they stand.
 
 use tcpclose_common::TcpState;
+use tcpclose_core::compare::EndpointView;
 use tcpclose_core::finding::{Close, ClosePath, SegmentFlags, Side, Step};
 use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::types::{Certainty, Nanos};
@@ -25,6 +26,14 @@ pub(super) struct StateLine {
 }
 
 impl<'a> LadderEndpoint<'a> {
+    /// Returns what is drawn of an endpoint.
+    pub fn from_view(view: EndpointView<'a>) -> Self {
+        match view {
+            EndpointView::Closed(close) => Self::from_close(close),
+            EndpointView::Open(open) => Self::from_open(open),
+        }
+    }
+
     /// Returns the end that a close is of.
     pub fn from_close(close: &'a Close) -> Self {
         let before = close.states.last().map(|(state, _)| *state);

@@ -3,11 +3,10 @@
 
 use std::fmt::Write as _;
 
-use tcpclose_core::finding::{Close, Endpoint, Initiator, Side};
-use tcpclose_core::open_endpoint::OpenEndpoint;
-use tcpclose_core::types::{Nanos, Role, SharedOwner};
+use tcpclose_core::compare::EndpointView;
+use tcpclose_core::finding::{Close, Initiator, Side};
+use tcpclose_core::types::{Nanos, Role};
 
-use super::endpoint::LadderEndpoint;
 use super::words::{
     Names, capitalized, path_in_words, push_half_close, push_idle, push_initiator,
     push_retransmits, push_thread,
@@ -15,22 +14,13 @@ use super::words::{
 use crate::output::cause_text::cause_text;
 use crate::output::symbols::Symbols;
 
-/// One endpoint, as it is drawn.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum DrawnEnd<'a> {
-    /// It has closed.
-    Closed(&'a Close),
-    /// It is still open.
-    Open(&'a OpenEndpoint),
-}
-
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndpointPair<'a> {
     /// When the drawn close took place, by the left end's clock.
     pub at: Nanos,
-    pub left: DrawnEnd<'a>,
-    pub right: DrawnEnd<'a>,
+    pub left: EndpointView<'a>,
+    pub right: EndpointView<'a>,
 }
 
 impl<'a> EndpointPair<'a> {
@@ -40,38 +30,8 @@ impl<'a> EndpointPair<'a> {
         let (left, right) = if is_right { (other, one) } else { (one, other) };
         Self {
             at: one.at.max(other.at),
-            left: DrawnEnd::Closed(left),
-            right: DrawnEnd::Closed(right),
-        }
-    }
-}
-
-impl<'a> DrawnEnd<'a> {
-    pub(super) fn to_ladder_endpoint(self) -> LadderEndpoint<'a> {
-        match self {
-            Self::Closed(close) => LadderEndpoint::from_close(close),
-            Self::Open(open) => LadderEndpoint::from_open(open),
-        }
-    }
-
-    pub(super) const fn endpoint(self) -> &'a Endpoint {
-        match self {
-            Self::Closed(close) => &close.endpoint,
-            Self::Open(open) => &open.endpoint,
-        }
-    }
-
-    pub(super) const fn owner(self) -> Option<&'a SharedOwner> {
-        match self {
-            Self::Closed(close) => close.owner.as_ref(),
-            Self::Open(open) => open.owner.as_ref(),
-        }
-    }
-
-    const fn close(self) -> Option<&'a Close> {
-        match self {
-            Self::Closed(close) => Some(close),
-            Self::Open(_) => None,
+            left: EndpointView::Closed(left),
+            right: EndpointView::Closed(right),
         }
     }
 }
@@ -97,7 +57,7 @@ pub(super) fn in_words(ends: &EndpointPair<'_>, symbols: Symbols) -> String {
         (close.path.is_abnormal().is_none(), !began)
     });
     if let Some((close, names)) = ranked.first() {
-        let closes = [left, right].map(DrawnEnd::close);
+        let closes = [left, right].map(EndpointView::close);
         match is_reset_unsent(close, closes) {
             true => {
                 let Names { us, peer } = names;

@@ -20,7 +20,7 @@ use super::duration::push_with_unit;
 use super::paragraph::push_paragraph;
 use super::symbols::Symbols;
 use endpoint::LadderEndpoint;
-pub(crate) use joined_words::{DrawnEnd, EndpointPair};
+pub(crate) use joined_words::EndpointPair;
 use segments::{Segment, of_both_ends, of_one_endpoint};
 
 /// The columns between the two lines of life.
@@ -59,8 +59,8 @@ pub(crate) fn write_joined_ladder(
     let mut text = String::new();
     push_joined_title(&mut text, ends, clock, symbols);
     let (left, right) = (
-        ends.left.to_ladder_endpoint(),
-        ends.right.to_ladder_endpoint(),
+        LadderEndpoint::from_view(ends.left),
+        LadderEndpoint::from_view(ends.right),
     );
     let segments = of_both_ends(left.steps, right.steps);
     push_drawing(&mut text, &segments, [Some(&left), Some(&right)], symbols);

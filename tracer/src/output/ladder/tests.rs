@@ -2,13 +2,14 @@
 
 use smallvec::smallvec;
 use tcpclose_common::TcpState;
+use tcpclose_core::compare::EndpointView;
 use tcpclose_core::finding::{
     Cause, Close, ClosePath, Endpoint, HalfClose, Initiator, Reset, SegmentFlags, Side, Step,
 };
 use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::types::{Certainty, EndpointId, Nanos, Role};
 
-use super::{DrawnEnd, EndpointPair, write_joined_ladder, write_ladder};
+use super::{EndpointPair, write_joined_ladder, write_ladder};
 use crate::output::samples;
 use crate::output::symbols::Symbols;
 
@@ -242,8 +243,8 @@ fn what_one_end_has_nothing_of_is_marked() {
     };
     let ends = EndpointPair {
         at: client.at,
-        left: DrawnEnd::Closed(&client),
-        right: DrawnEnd::Open(&server),
+        left: EndpointView::Closed(&client),
+        right: EndpointView::Open(&server),
     };
     let text = joined(&ends, Symbols::Ascii);
     let expected = "\
