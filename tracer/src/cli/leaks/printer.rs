@@ -6,10 +6,10 @@ use crate::cgroup_names::CgroupNames;
 use crate::cli::common::{OutputArgs, PrintOutcome};
 use crate::cli::scan_printer::{LineChunks, ScanPrinter};
 use crate::coverage::CoverageGap;
-use crate::output::Format;
 use crate::output::clock::WallClock;
 use crate::output::json::write_stuck;
 use crate::output::leaks::{LeakTable, headline};
+use crate::output::{Format, terminal};
 use tcpclose_core::stuck::{AgeCertainty, Report, StuckSocket};
 
 /// Prints reports, each in full or as the changes since the last one.
@@ -36,6 +36,7 @@ impl ReportPrinter {
             table: LeakTable {
                 every_socket,
                 colours: output.has_colours(),
+                width: None,
             },
             clock,
             cgroups,
@@ -79,6 +80,7 @@ impl ReportPrinter {
     }
 
     fn write_table(&mut self, report: &Report) -> io::Result<()> {
+        self.table.width = terminal::width();
         let mut table = self.table.write(report, self.cgroups.as_mut());
         let is_estimated = |stuck: &StuckSocket| stuck.age.known == AgeCertainty::Estimated;
         if self.lacks_agent && report.stuck().any(is_estimated) {

@@ -17,7 +17,7 @@ use super::view::View;
 use crate::output::close_tally::grouped;
 use crate::output::duration::push_with_unit;
 use crate::output::layout::cut_to;
-use crate::output::paragraph::push_paragraph;
+use crate::output::paragraph::{broken_line, push_paragraph};
 use crate::output::symbols::Symbols;
 
 /// On a screen with fewer rows there is no room for what is wrong.
@@ -245,7 +245,11 @@ impl Screen<'_> {
 
     fn story(&mut self, state: &mut ScreenState, bottom: u16) {
         let lines = match &state.story {
-            Some(story) => wrapped(&story.lines, self.area.width.into()),
+            Some(story) => {
+                let width = self.area.width.into();
+                let lines = story.lines.iter();
+                lines.flat_map(|line| broken_line(line, width)).collect()
+            }
             None => return,
         };
         let page = bottom.saturating_sub(self.row);
@@ -384,26 +388,4 @@ pub(super) fn headline(paused: bool, view: &View, width: usize) -> String {
     };
     let fits = (0..=5).rev().map(text).find(|text| text.width() <= width);
     fits.unwrap_or_else(|| text(0))
-}
-
-/// Breaks lines that are too long for the screen, at spaces where there are some.
-fn wrapped(lines: &[String], width: usize) -> Vec<String> {
-    let mut all = Vec::new();
-    for line in lines {
-        let indent = line.len() - line.trim_start_matches(' ').len();
-        let indent = if indent + 12 < width { indent + 2 } else { 0 };
-        let mut rest = line.clone();
-        while rest.width() > width {
-            let head = cut_to(&rest, width + 1, ' ').into_owned();
-            let head = head.get(..head.len() - 1).unwrap_or_default();
-            let at_space = head.rfind(' ').filter(|at| *at > indent);
-            let end = at_space.unwrap_or(head.len()).max(1);
-            let end = rest.ceil_char_boundary(end);
-            let tail = format!("{:indent$}{}", "", rest[end..].trim_start());
-            rest.truncate(end);
-            all.push(std::mem::replace(&mut rest, tail));
-        }
-        all.push(rest);
-    }
-    all
 }

@@ -151,7 +151,7 @@ fn push_leaks(text: &mut String, report: &Report, sockets: Vec<StuckSocket>, gro
     };
     let table = LeakTable {
         every_socket: true,
-        colours: false,
+        ..LeakTable::default()
     };
     text.push_str(&table.write(&report, &mut NoCgroups));
 }

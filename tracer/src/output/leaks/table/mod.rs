@@ -13,6 +13,7 @@ use crate::output::duration::push_with_unit;
 use crate::output::forecast_text::push_forecast;
 use crate::output::layout::{Cell, Style, column_starts};
 use crate::output::leaks::{evidence_text, remedy_text, send_queue_text, why_text};
+use crate::output::paragraph::broken_line;
 use crate::plural::plural;
 pub(in crate::output) use owner::location_text;
 use owner::{push_command, set_process, unowned_text};
@@ -49,6 +50,9 @@ pub struct LeakTable {
     pub every_socket: bool,
     /// Whether to write colours.
     pub colours: bool,
+    /// The columns of the terminal: the lines below an owner's are broken at spaces to fit them.
+    /// With `None` no line is broken.
+    pub width: Option<u16>,
 }
 
 impl LeakTable {
@@ -62,7 +66,12 @@ impl LeakTable {
             push_cells(&mut text, &titles, &COLUMN_STARTS, false);
         }
         for group in &report.owners {
+            let start = text.len();
             self.write_group(&mut text, report, group, cgroups);
+            if let Some(width) = self.width {
+                let details = text.split_off(start);
+                push_broken(&mut text, &details, width.into());
+            }
         }
         push_possibly_stuck(&mut text, report);
         text
@@ -142,6 +151,20 @@ impl LeakTable {
             for stuck in members() {
                 push_socket(text, report, stuck);
             }
+        }
+    }
+}
+
+/// Appends an owner's lines: the first as it is, as it may have colours, the others broken.
+fn push_broken(text: &mut String, lines: &str, width: usize) {
+    for (place, line) in lines.lines().enumerate() {
+        let broken = match place {
+            0 => vec![line.to_owned()],
+            _ => broken_line(line, width),
+        };
+        for line in broken {
+            text.push_str(&line);
+            text.push('\n');
         }
     }
 }

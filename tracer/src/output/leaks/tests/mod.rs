@@ -124,7 +124,7 @@ fn report_with(change: impl Fn(&mut Process)) -> Report {
 fn table(report: &Report, every_socket: bool) -> String {
     LeakTable {
         every_socket,
-        colours: false,
+        ..LeakTable::default()
     }
     .write(report, &mut NoCgroups)
 }
@@ -298,6 +298,29 @@ fn a_missing_owner_has_a_reason() {
         assert_eq!(found, word);
         assert!(text.contains(who) && text.contains(why), "{text}");
     }
+}
+
+#[test]
+fn on_a_terminal_no_word_is_broken() {
+    let table = LeakTable {
+        width: Some(60),
+        ..LeakTable::default()
+    };
+    let text = table.write(&report(), &mut NoCgroups);
+    assert!(
+        text.contains(
+            "\n       WHY    1 eof_read: everything was read, up to the end\n         of stream, and \
+             close() was never called\n"
+        ),
+        "{text}"
+    );
+    let unbroken = LeakTable::default().write(&report(), &mut NoCgroups);
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(words(&text), words(&unbroken));
 }
 
 #[test]
