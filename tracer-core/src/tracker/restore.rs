@@ -30,7 +30,9 @@ impl Tracker {
     pub fn save(&self, scope: SaveScope, room: usize) -> Saved {
         let mut saver = Saver::new(scope, room);
         let pending = self.unconfirmed.iter();
-        let pending = pending.filter(|_| self.unconfirmed.is_pending());
+        // A session that goes on from here would take them for alive.
+        let may_be_gone = scope == SaveScope::ToResume;
+        let pending = pending.filter(|_| self.unconfirmed.is_pending() && !may_be_gone);
         let candidates = self.stuck.as_ref().map_or_else(Vec::new, |detector| {
             detector.candidates(&self.table).collect::<Vec<_>>()
         });

@@ -1,7 +1,12 @@
 //! Opens the agent's flight recorder, and says what commands need to read it.
 
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use rustix::process::geteuid;
 
 use super::config::FlightConfig;
 use super::output_locks::take_lock;
@@ -16,6 +21,9 @@ use tcpclose_core::types::Nanos;
 /// the folder there.
 const FOLDER_VARIABLE: &str = "STATE_DIRECTORY";
 const FOLDER_NAME: &str = "flight";
+
+/// The bits of a mode that allow its group or everybody to write.
+const OTHERS_MAY_WRITE: u32 = 0o022;
 
 /// Starts the flight recorder, if there is to be one. The agent works without it, too.
 pub(super) fn start(config: &FlightConfig, session: &mut Session<Live>) {
@@ -53,6 +61,11 @@ fn open(
     at: Nanos,
 ) -> anyhow::Result<FlightRecorder> {
     safe_path::create_folders(folder)?;
+    let found = fs::metadata(folder)?;
+    let is_own = found.uid() == 0 || found.uid() == geteuid().as_raw();
+    if !is_own || found.mode() & OTHERS_MAY_WRITE != 0 {
+        bail!("others may write to it: take a directory that only the agent's user may write to");
+    }
     let lock = folder.join(LOCK_NAME);
     let lock = take_lock(&lock, || {
         format!("its lock {} cannot be taken", lock.display())
@@ -64,6 +77,8 @@ fn open(
 /// Returns what a command needs to read the segments, after passing on what was collected.
 pub(super) fn status(session: &mut Session<Live>) -> Option<FlightStatus> {
     let recorder = session.flight_recorder()?;
+    // Of what earlier questions have passed on: each answer is followed by the record of its time.
+    let is_written = recorder.is_idle();
     recorder.flush();
     let (boot, began) = recorder.session();
     Some(FlightStatus {
@@ -71,6 +86,6 @@ pub(super) fn status(session: &mut Session<Live>) -> Option<FlightStatus> {
         boot: boot.to_owned(),
         began,
         at: now(),
-        is_written: recorder.is_idle(),
+        is_written,
     })
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use anyhow::bail;
+
 use super::common::if_exists;
 use super::last::{Recorded, address};
 use super::replay_common;
@@ -44,6 +46,9 @@ pub(super) fn run(args: &DumpArgs) -> anyhow::Result<ExitCode> {
         let is_stopped = || stop.load(Ordering::Relaxed);
         let written = session.copy_to(&args.file, if_exists(args.force), is_stopped)?;
         notice!("{}", written.sentence(&args.file));
+        if is_stopped() {
+            bail!("stopped: {} has only the first part", args.file.display());
+        }
         Ok(recorded.exit_code(&session, ExitCode::SUCCESS))
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use super::common::EXIT_FAILED;
 use super::replay_common;
 use crate::agent_socket::AgentAddress;
 use crate::duration_arg::duration;
@@ -66,8 +67,9 @@ impl Recorded {
         let status = address.try_to_ask(|agent| agent.flight_recorder())?;
         let Some(status) = status else {
             bail!(
-                "the agent has no flight recorder: set `enabled` in [flight_recorder] of its \
-                 configuration, and restart it"
+                "the agent has no flight recorder: `enabled` in [flight_recorder] of its \
+                 configuration is not set, or the recorder could not begin, which the agent's \
+                 standard error says"
             );
         };
         if !status.is_written {
@@ -105,6 +107,10 @@ impl Recorded {
         for note in session.span_notes() {
             notice!("flight recorder: {note}");
         }
+        let code = match session.has_unreadable_segment() {
+            true => ExitCode::from(EXIT_FAILED),
+            false => code,
+        };
         replay_common::exit_code(session.damage(), self.name(), code)
     }
 }

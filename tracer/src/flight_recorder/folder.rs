@@ -30,6 +30,9 @@ pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(segment_name(number))
 }
 
+/// No agent comes this far: a file with a larger number is no segment.
+const MAX_NUMBER: u64 = 1 << 48;
+
 /// Returns the numbers of the segments in a folder, in order.
 pub(super) fn segments(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
@@ -39,7 +42,8 @@ pub(super) fn segments(folder: &Path) -> io::Result<Vec<u64>> {
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
         let number = number.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        numbers.extend(number.and_then(|digits| digits.parse::<u64>().ok()));
+        let number = number.and_then(|digits| digits.parse::<u64>().ok());
+        numbers.extend(number.filter(|number| *number < MAX_NUMBER));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -191,6 +191,9 @@ impl FlightRecorder {
     /// Writes what was collected, and waits for it until the deadline.
     pub fn finish(mut self, deadline: Instant) {
         self.flush();
+        if self.buffer.has_unrecorded() {
+            self.shared.is_cut.store(true, Ordering::Release);
+        }
         let Self { jobs, ended, .. } = self;
         drop(jobs);
         let left = deadline.saturating_duration_since(Instant::now());

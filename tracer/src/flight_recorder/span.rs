@@ -35,6 +35,12 @@ pub(crate) struct SpanReader {
     is_overwritten: bool,
     /// Whether earlier segments are of another boot, or of an agent that traced in another way.
     is_preceded: bool,
+    /// Whether it begins later than was asked for.
+    is_short: bool,
+    /// How many endpoints that were open where it begins had no room in the first segment.
+    left_out: u64,
+    /// Whether entries of the present segment could not be read: the next one repairs that.
+    is_damaged: bool,
     /// Segments that cannot be read at all, and why.
     unreadable: Vec<String>,
     /// How many segments end unfinished: their agent was killed, or could not write.
@@ -83,9 +89,14 @@ impl SpanReader {
         for &number in numbers[newest..].iter().rev() {
             let segment = match OpenSegment::open(&span.folder, number) {
                 Ok(segment) => segment,
-                // It has made room meanwhile, or is just begun.
+                // It has made room meanwhile.
                 Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(_) if found.is_empty() && span.writing.is_some() => continue,
+                // The last one may be just begun.
+                Err(OpenError::NotARecording | OpenError::Head)
+                    if numbers.last() == Some(&number) && span.writing.is_some() =>
+                {
+                    continue;
+                }
                 Err(error) => {
                     unreadable.push(format!("{} cannot be read: {error}", segment_name(number)));
                     continue;
@@ -115,6 +126,9 @@ impl SpanReader {
             is_overwritten: !is_complete && !is_preceded && current.number > 1,
             is_preceded,
             began: current.head.at,
+            is_short: span.from.is_some_and(|from| current.head.at > from),
+            left_out: current.head.left_out,
+            is_damaged: false,
             waiting: found,
             current,
             writing: span.writing,
@@ -133,9 +147,28 @@ impl SpanReader {
         self.began
     }
 
+    /// Returns whether a segment cannot be read at all.
+    pub fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
+    /// Returns whether not all is there that was asked for, as far as the heads show.
+    pub fn is_incomplete(&self) -> bool {
+        self.is_short || self.left_out > 0 || self.has_unreadable()
+    }
+
     /// Returns a sentence on each thing that was not read, but for broken parts.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if self.is_short {
+            notes.push("it reaches back less far than was asked for".to_owned());
+        }
+        if self.left_out > 0 {
+            notes.push(format!(
+                "{} connections that were open where it begins are not known",
+                self.left_out
+            ));
+        }
         if self.is_overwritten {
             notes.push("what came before was overwritten".to_owned());
         }
@@ -173,7 +206,10 @@ impl SpanReader {
                 // Segments end in the middle where their agent was killed, and that of a running
                 // agent is being written.
                 Err(broken) if broken.is_cut() => {}
-                Err(broken) => return Err(broken.in_segment(segment_name(self.current.number))),
+                Err(broken) => {
+                    self.is_damaged = true;
+                    return Err(broken.in_segment(segment_name(self.current.number)));
+                }
                 Ok(None) => {}
             }
             let Some(next) = self.waiting.pop_front() else {
@@ -200,11 +236,16 @@ impl SpanReader {
         } = &mut self.current;
         let is_next = head.session == before.head.session && *number == before.number + 1;
         let is_whole = before.reader.has_end();
-        if is_next && is_whole && head.lost_before == 0 {
+        let was_damaged = std::mem::take(&mut self.is_damaged);
+        if is_next && is_whole && head.lost_before == 0 && !was_damaged {
             reader.skip_snapshot();
             return None;
         }
         self.unfinished += usize::from(!is_whole);
+        // What is missing within a segment was counted where it is missing.
+        if is_next && is_whole && was_damaged {
+            return None;
+        }
         let is_other = head.session != before.head.session;
         if head.lost_before > 0 || (is_other && is_whole) {
             return None;

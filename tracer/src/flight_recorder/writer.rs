@@ -54,6 +54,8 @@ pub(super) struct Shared {
     pub segment: AtomicU64,
     /// Whether the next segment is to be begun.
     pub wants_segment: AtomicBool,
+    /// Whether the last entries could not be passed on.
+    pub is_cut: AtomicBool,
 }
 
 /// What the thread has.
@@ -89,7 +91,10 @@ impl Writer {
             shared.segment.store(self.ring.last(), Ordering::Relaxed);
             shared.queued.fetch_sub(1, Ordering::Release);
         }
-        self.end_segment();
+        // Without an end, readers take the segment as unfinished, and count a loss.
+        if !self.shared.is_cut.load(Ordering::Acquire) {
+            self.end_segment();
+        }
     }
 
     fn write_frame(&mut self, entries: &[u8], count: u64) {

@@ -108,6 +108,11 @@ impl EntryBuffer {
         self.recorded
     }
 
+    /// Returns whether entries were dropped of which no frame says so yet.
+    pub const fn has_unrecorded(&self) -> bool {
+        self.unrecorded > 0
+    }
+
     /// Passes the collected entries on as a frame, which is dropped if it is not taken.
     pub fn flush(&mut self, pass_on: impl FnOnce(Vec<u8>) -> bool) {
         if self.count == 0 && self.unrecorded == 0 {

@@ -26,10 +26,11 @@ impl Session<Replay> {
         let mut session = Self::with_entries(Entries::Span(Box::new(reader)));
         let from = span.from.unwrap_or_default();
         while session.source.now() < from && !session.has_ended() {
-            let (source, core, clock) = (&mut session.source, &mut session.core, &session.clock);
-            let _ = source.pump(core, clock, None)?;
+            // Those of the step that reaches the beginning are kept.
             while session.core.next_finding().is_some() {}
             let _ = session.take_interval_end();
+            let (source, core, clock) = (&mut session.source, &mut session.core, &session.clock);
+            let _ = source.pump(core, clock, None)?;
         }
         Ok(session)
     }
@@ -41,6 +42,19 @@ impl Session<Replay> {
             Entries::Span(reader) => Some(reader.began()),
             Entries::File(_) => None,
         }
+    }
+
+    /// Returns whether a segment cannot be read at all.
+    #[must_use]
+    pub fn has_unreadable_segment(&self) -> bool {
+        matches!(self.source.entries(), Entries::Span(reader) if reader.has_unreadable())
+    }
+
+    /// Returns whether the segments lack something that was asked for, as far as is known before
+    /// they are read.
+    #[must_use]
+    pub fn is_span_incomplete(&self) -> bool {
+        matches!(self.source.entries(), Entries::Span(reader) if reader.is_incomplete())
     }
 
     /// Returns sentences about what the segments lack; all of them once the end was read.

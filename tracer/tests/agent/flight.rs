@@ -81,6 +81,24 @@ fn clients(output: &Output) -> BTreeSet<u64> {
 }
 
 #[test]
+fn a_folder_that_others_may_write_to_is_refused() -> TestResult {
+    in_own_network(|netns| {
+        let testbed = Testbed {
+            netns,
+            scratch: Scratch::new(),
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+        };
+        fs::create_dir(testbed.folder())?;
+        fs::set_permissions(testbed.folder(), fs::Permissions::from_mode(0o777))?;
+        let agent = testbed.start("run")?;
+        let refused = agent.stderr();
+        assert!(refused.contains("others may write to it"), "{refused}");
+        agent.end()?;
+        Ok(())
+    })
+}
+
+#[test]
 fn the_flight_recorder_outlives_its_agent_and_is_kept_as_a_recording() -> TestResult {
     in_own_network(|netns| {
         let testbed = Testbed {
@@ -101,6 +119,15 @@ fn the_flight_recorder_outlives_its_agent_and_is_kept_as_a_recording() -> TestRe
             "{}",
             messages(&shown)
         );
+        // What was asked for is on disk then, and it is known that more was asked for than there is.
+        assert!(
+            !messages(&shown).contains("disk is slow"),
+            "{}",
+            messages(&shown)
+        );
+        let none = testbed.ask("run", &["resets", "--last", "5m", "--port", "1"])?;
+        assert_eq!(none.status.code(), Some(2), "{}", messages(&none));
+        assert!(messages(&none).contains("less far"), "{}", messages(&none));
         let segment = fs::read_dir(testbed.folder())?
             .filter_map(Result::ok)
             .find(|file| file.file_name().as_encoded_bytes().starts_with(b"segment-"));

@@ -94,11 +94,14 @@ impl<'a> AgentClient<'a> {
     /// It does not answer.
     pub fn flight_recorder(&mut self) -> Result<Option<FlightStatus>, AgentError> {
         let deadline = Instant::now() + WRITING_TIMEOUT;
+        // What the first question has passed on to the disk, a later one confirms.
+        let mut is_first = true;
         loop {
             match self.ask(&Question::FlightRecorder)? {
                 Answer::FlightRecorder(Some(status))
-                    if !status.is_written && Instant::now() < deadline =>
+                    if (is_first || !status.is_written) && Instant::now() < deadline =>
                 {
+                    is_first = false;
                     thread::sleep(WRITING_POLL_INTERVAL);
                 }
                 Answer::FlightRecorder(status) => return Ok(status),

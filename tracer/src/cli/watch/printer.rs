@@ -312,6 +312,11 @@ impl LinePrinter {
         }
     }
 
+    /// Notes that what is shown lacks something that was asked for.
+    pub fn note_incomplete(&mut self) {
+        self.summary.is_incomplete = true;
+    }
+
     /// Writes the remaining lines, and the summary.
     pub fn finish<S: Source>(mut self, session: &Session<S>) -> anyhow::Result<ExitCode> {
         self.show_stuck(session, Nanos(u64::MAX));

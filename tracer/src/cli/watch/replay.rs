@@ -41,13 +41,16 @@ fn replay(
     }
     let cgroups = Box::new(RecordedCgroupNames::new(session.cgroups()));
     let filter = args.closes.recorded_filter()?;
-    let printer = LinePrinter::new(
+    let mut printer = LinePrinter::new(
         args,
         filter,
         session.clock(),
         cgroups,
         SlowReaderPolicy::Wait,
     )?;
+    if session.is_span_incomplete() {
+        printer.note_incomplete();
+    }
     let consumer = WatchConsumer::replay(printer, stop);
     let code = Handle::current().block_on(session.run(consumer))?;
     Ok(recorded.exit_code(&session, code))

@@ -25,6 +25,8 @@ pub(super) struct Summary {
     pub unknown: u64,
     /// How many records, connections and lines were lost.
     pub lost: u64,
+    /// Whether what is shown lacks something else that was asked for.
+    pub is_incomplete: bool,
     /// The first and the last time.
     span: Option<(Nanos, Nanos)>,
 }
@@ -37,6 +39,7 @@ impl Summary {
             format,
             unknown: 0,
             lost: 0,
+            is_incomplete: false,
             span: None,
         }
     }
@@ -82,7 +85,8 @@ impl Summary {
             false => write!(io::stderr().lock(), "{text}"),
         };
         if self.abnormal_only {
-            verdict_exit_code(tally.has_abnormal(), unknown + self.lost == 0)
+            let is_complete = unknown + self.lost == 0 && !self.is_incomplete;
+            verdict_exit_code(tally.has_abnormal(), is_complete)
         } else {
             ExitCode::SUCCESS
         }
