@@ -58,7 +58,7 @@ fn hash_of(
     source: OwnerSource,
     thread: Option<Thread>,
 ) -> u64 {
-    hasher.hash_one((pid, uid, source, thread.map(|thread| thread.id)))
+    hasher.hash_one((pid, uid, source, thread))
 }
 
 /// Returns whether the task's name without its padding, which may be anything behind a NUL, is this

@@ -143,8 +143,12 @@ fn padded([a, b, c, d]: [u8; 4]) -> [u8; 16] {
 /// Returns the thread that stands in the place of the socket's fields.
 fn calling_thread(record: &TransitionRecord) -> Thread {
     let bytes = bytemuck::bytes_of(&record.tcp);
-    let wire::CallingThread { tid, comm } =
+    let wire::CallingThread { tid, mut comm } =
         bytemuck::pod_read_unaligned(&bytes[..size_of::<wire::CallingThread>()]);
+    // Linux 5.18 to 6.3 leave what stood there behind the name (`strscpy` in
+    // `bpf_get_current_comm`).
+    let end = comm.iter().position(|byte| *byte == 0);
+    comm[end.unwrap_or(comm.len())..].fill(0);
     Thread { id: tid, comm }
 }
 

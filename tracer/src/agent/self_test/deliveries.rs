@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::output::sink::{RecordKind, Sink, SinkConfig};
+use crate::output::sink::{BatchDelay, RecordKind, Sink, SinkConfig, Target};
 use crate::output_status::OutputCounts;
 use crate::record::Record;
 use tcpclose_core::filter::ConnectionFilter;
@@ -42,7 +43,13 @@ impl Delivery {
         config: &SinkConfig,
         open: impl FnOnce(&SinkConfig) -> anyhow::Result<Sink>,
     ) -> Self {
+        let mut target = config.target.clone();
+        // It waits for no more records than there are.
+        if let Target::Http(http) = &mut target {
+            http.batch_delay = BatchDelay(Duration::ZERO);
+        }
         let tested = SinkConfig {
+            target,
             filter: ConnectionFilter::default(),
             rate_limit: None,
             queue: config.queue.max(MIN_QUEUE),

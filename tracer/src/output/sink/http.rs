@@ -41,10 +41,23 @@ pub(super) struct Http {
     unsent: Option<Batch>,
 }
 
-/// The body of a request.
+/// The body of a request, and the records that are in it.
 struct Batch {
-    records: usize,
+    records: Vec<Arc<Record>>,
     body: Bytes,
+}
+
+impl Batch {
+    /// Returns whether it has the first of these records. A new filter may have taken some of them
+    /// out of the queue.
+    fn is_front_of(&self, records: &[Arc<Record>]) -> bool {
+        self.records.len() <= records.len()
+            && self
+                .records
+                .iter()
+                .zip(records)
+                .all(|(sent, next)| Arc::ptr_eq(sent, next))
+    }
 }
 
 impl Http {
@@ -82,7 +95,7 @@ impl Http {
             }
         }
         Batch {
-            records: count,
+            records: records[..count].to_vec(),
             body: match self.config.compression {
                 Compression::Gzip => gzip(&lines).into(),
                 Compression::None => lines.into(),
@@ -154,9 +167,9 @@ impl Transport for Http {
         let mut uncertain = 0;
         loop {
             let unsent = self.unsent.take();
-            let batch = unsent.filter(|batch| batch.records <= records.len());
+            let batch = unsent.filter(|batch| batch.is_front_of(records));
             let batch = batch.unwrap_or_else(|| self.render(records));
-            let count = batch.records;
+            let count = batch.records.len();
             let (response, is_uncertain) = self.post(&batch);
             if is_uncertain {
                 uncertain = uncertain.max(count);

@@ -192,7 +192,12 @@ impl State {
                 self.unreported = Some((lost + 1, record.at()));
             }
         }
-        has_room && (self.records.len() == 1 || self.records.len() == self.max_batch)
+        has_room && (self.records.len() == 1 || self.records.len() == self.batch_goal())
+    }
+
+    /// Returns how many waiting records end the wait for more: no more than there is room for.
+    pub(super) fn batch_goal(&self) -> usize {
+        self.max_batch.min(self.capacity)
     }
 
     /// Returns the first records, at most `limit`. They stay queued until [`Self::complete`].
@@ -213,6 +218,10 @@ impl State {
                 Decision::RateLimited => self.counts.rate_limited += 1,
             }
             self.records.remove(at);
+            // It may have been sent, and its answer lost: it stays counted as uncertain.
+            if at < self.uncertain {
+                self.uncertain -= 1;
+            }
         }
         self.report_dropped();
     }

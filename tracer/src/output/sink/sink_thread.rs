@@ -216,7 +216,7 @@ impl SinkThread {
             }
         }
         let until = Instant::now() + self.transport.batch_delay();
-        while state.len() < state.max_batch
+        while state.len() < state.batch_goal()
             && !state.closing
             && !state.reopen
             && Instant::now() < until
