@@ -147,8 +147,9 @@ fn calling_thread(record: &TransitionRecord) -> Thread {
         bytemuck::pod_read_unaligned(&bytes[..size_of::<wire::CallingThread>()]);
     // Linux 5.18 to 6.3 leave what stood there behind the name (`strscpy` in
     // `bpf_get_current_comm`).
-    let end = comm.iter().position(|byte| *byte == 0);
-    comm[end.unwrap_or(comm.len())..].fill(0);
+    if let Some(end) = comm.iter().position(|byte| *byte == 0) {
+        comm[end..].fill(0);
+    }
     Thread { id: tid, comm }
 }
 

@@ -244,7 +244,7 @@ impl Screen<'_> {
     }
 
     fn story(&mut self, state: &mut ScreenState, bottom: u16) {
-        let lines = match &state.story {
+        let lines: Vec<String> = match &state.story {
             Some(story) => {
                 let width = self.area.width.into();
                 let lines = story.lines.iter();
