@@ -309,7 +309,7 @@ fn on_a_terminal_no_word_is_broken() {
     let text = table.write(&report(), &mut NoCgroups);
     assert!(
         text.contains(
-            "\n       WHY    1 eof_read: everything was read, up to the end\n         of stream, and \
+            "\n       WHY    1 eof_read: everything was read, up to the\n         end of stream, and \
              close() was never called\n"
         ),
         "{text}"
