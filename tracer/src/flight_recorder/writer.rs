@@ -91,7 +91,7 @@ impl Writer {
             shared.segment.store(self.ring.last(), Ordering::Relaxed);
             shared.queued.fetch_sub(1, Ordering::Release);
         }
-        // Without an end, readers take the segment as unfinished, and count a loss.
+        // Without a last frame, readers take the segment as unfinished, and count a loss.
         if !self.shared.is_cut.load(Ordering::Acquire) {
             self.end_segment();
         }

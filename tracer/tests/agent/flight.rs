@@ -119,7 +119,8 @@ fn the_flight_recorder_outlives_its_agent_and_is_kept_as_a_recording() -> TestRe
             "{}",
             messages(&shown)
         );
-        // What was asked for is on disk then, and it is known that more was asked for than there is.
+        // What was asked for is on disk then, and it is known that more was asked for than there
+        // is.
         assert!(
             !messages(&shown).contains("disk is slow"),
             "{}",
