@@ -3,20 +3,20 @@
 //! there were threads is therefore read in the same way. Readable formats (JSON) have a field.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tcpclose_common::COMM_LEN;
 
 use super::event::Task;
 use super::kernel_ids::zero_is_none;
 use super::types::{CgroupId, Owner, OwnerSource, Thread};
 
+/// A task or an owner.
 #[derive(Serialize, Deserialize)]
-struct RecordedTask {
+struct Recorded<C, L> {
     pid: u32,
     uid: u32,
     #[serde(with = "zero_is_none")]
     cgroup: Option<CgroupId>,
-    comm: [u8; COMM_LEN],
-    last: RecordedExits,
+    comm: C,
+    last: L,
 }
 
 /// The first two are an `Option<bool>`.
@@ -27,16 +27,6 @@ enum RecordedExits {
     WithThread(Option<bool>, Thread),
 }
 
-#[derive(Serialize, Deserialize)]
-struct RecordedOwner<C> {
-    pid: u32,
-    uid: u32,
-    #[serde(with = "zero_is_none")]
-    cgroup: Option<CgroupId>,
-    comm: C,
-    last: RecordedSource,
-}
-
 /// The first four are an [`OwnerSource`].
 #[derive(Serialize, Deserialize)]
 enum RecordedSource {
@@ -45,6 +35,26 @@ enum RecordedSource {
     Listen,
     Proc,
     WithThread(OwnerSource, Thread),
+}
+
+impl From<(Option<bool>, Option<Thread>)> for RecordedExits {
+    fn from((exits, thread): (Option<bool>, Option<Thread>)) -> Self {
+        match (exits, thread) {
+            (exits, Some(thread)) => Self::WithThread(exits, thread),
+            (Some(exits), None) => Self::Known(exits),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+impl From<RecordedExits> for (Option<bool>, Option<Thread>) {
+    fn from(last: RecordedExits) -> Self {
+        match last {
+            RecordedExits::Unknown => (None, None),
+            RecordedExits::Known(exits) => (Some(exits), None),
+            RecordedExits::WithThread(exits, thread) => (exits, Some(thread)),
+        }
+    }
 }
 
 impl From<(OwnerSource, Option<Thread>)> for RecordedSource {
@@ -59,30 +69,29 @@ impl From<(OwnerSource, Option<Thread>)> for RecordedSource {
     }
 }
 
+impl From<RecordedSource> for (OwnerSource, Option<Thread>) {
+    fn from(last: RecordedSource) -> Self {
+        match last {
+            RecordedSource::Connect => (OwnerSource::Connect, None),
+            RecordedSource::Close => (OwnerSource::Close, None),
+            RecordedSource::Listen => (OwnerSource::Listen, None),
+            RecordedSource::Proc => (OwnerSource::Proc, None),
+            RecordedSource::WithThread(source, thread) => (source, Some(thread)),
+        }
+    }
+}
+
 impl Serialize for Task {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             return Self::serialize(self, serializer);
         }
-        let Self {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            exits,
-            thread,
-        } = *self;
-        let last = match (exits, thread) {
-            (exits, Some(thread)) => RecordedExits::WithThread(exits, thread),
-            (Some(exits), None) => RecordedExits::Known(exits),
-            (None, None) => RecordedExits::Unknown,
-        };
-        let recorded = RecordedTask {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            last,
+        let recorded = Recorded {
+            pid: self.pid,
+            uid: self.uid,
+            cgroup: self.cgroup,
+            comm: self.comm,
+            last: RecordedExits::from((self.exits, self.thread)),
         };
         recorded.serialize(serializer)
     }
@@ -93,23 +102,13 @@ impl<'de> Deserialize<'de> for Task {
         if deserializer.is_human_readable() {
             return Self::deserialize(deserializer);
         }
-        let RecordedTask {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            last,
-        } = RecordedTask::deserialize(deserializer)?;
-        let (exits, thread) = match last {
-            RecordedExits::Unknown => (None, None),
-            RecordedExits::Known(exits) => (Some(exits), None),
-            RecordedExits::WithThread(exits, thread) => (exits, Some(thread)),
-        };
+        let recorded = Recorded::<_, RecordedExits>::deserialize(deserializer)?;
+        let (exits, thread) = recorded.last.into();
         Ok(Self {
-            pid,
-            uid,
-            cgroup,
-            comm,
+            pid: recorded.pid,
+            uid: recorded.uid,
+            cgroup: recorded.cgroup,
+            comm: recorded.comm,
             exits,
             thread,
         })
@@ -121,20 +120,12 @@ impl Serialize for Owner {
         if serializer.is_human_readable() {
             return Self::serialize(self, serializer);
         }
-        let Self {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            source,
-            thread,
-        } = self;
-        let recorded = RecordedOwner {
-            pid: *pid,
-            uid: *uid,
-            cgroup: *cgroup,
-            comm,
-            last: (*source, *thread).into(),
+        let recorded = Recorded {
+            pid: self.pid,
+            uid: self.uid,
+            cgroup: self.cgroup,
+            comm: &self.comm,
+            last: RecordedSource::from((self.source, self.thread)),
         };
         recorded.serialize(serializer)
     }
@@ -145,25 +136,13 @@ impl<'de> Deserialize<'de> for Owner {
         if deserializer.is_human_readable() {
             return Self::deserialize(deserializer);
         }
-        let RecordedOwner {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            last,
-        } = RecordedOwner::deserialize(deserializer)?;
-        let (source, thread) = match last {
-            RecordedSource::Connect => (OwnerSource::Connect, None),
-            RecordedSource::Close => (OwnerSource::Close, None),
-            RecordedSource::Listen => (OwnerSource::Listen, None),
-            RecordedSource::Proc => (OwnerSource::Proc, None),
-            RecordedSource::WithThread(source, thread) => (source, Some(thread)),
-        };
+        let recorded = Recorded::<_, RecordedSource>::deserialize(deserializer)?;
+        let (source, thread) = recorded.last.into();
         Ok(Self {
-            pid,
-            uid,
-            cgroup,
-            comm,
+            pid: recorded.pid,
+            uid: recorded.uid,
+            cgroup: recorded.cgroup,
+            comm: recorded.comm,
             source,
             thread,
         })
@@ -172,6 +151,8 @@ impl<'de> Deserialize<'de> for Owner {
 
 #[cfg(test)]
 mod tests {
+    use tcpclose_common::COMM_LEN;
+
     use super::*;
 
     const COMM: [u8; COMM_LEN] = *b"java\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{announce, run},
-    python::{make_environment, pip},
+    python::{check_installed, make_environment, pip},
     workspace::Workspace,
 };
 
@@ -45,19 +45,12 @@ pub fn provide(workspace: &Workspace, stage: &str, required: bool) -> Result<()>
     if !STAGES.contains(&stage) || (is_here("helm") && is_here("kubernetes-validate")) {
         return Ok(());
     }
-    match install(&workspace.tools(), &bin) {
-        Ok(()) => Ok(()),
-        Err(error) if required => Err(error.context(
-            "the tests need helm and kubernetes-validate, which could not be installed; put both \
-             on PATH, or unset CI to skip the tests that need them",
-        )),
-        Err(error) => {
-            announce(format_args!(
-                "skipping the tests that need helm and kubernetes-validate, which could not be installed: {error:#}"
-            ));
-            Ok(())
-        }
-    }
+    check_installed(
+        install(&workspace.tools(), &bin),
+        "helm and kubernetes-validate",
+        "put both on PATH, or ",
+        required,
+    )
 }
 
 fn install(tools: &Path, bin: &Path) -> Result<()> {

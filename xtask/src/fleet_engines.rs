@@ -32,20 +32,7 @@ pub fn provide(workspace: &Workspace, stage: &str, required: bool) -> Result<()>
     if engines.are_here() {
         return Ok(());
     }
-    match engines.install() {
-        Ok(()) => Ok(()),
-        Err(error) if required => Err(error.context(
-            "the tests need ClickHouse and DuckDB, which could not be installed; unset CI to skip \
-             the tests that need them",
-        )),
-        Err(error) => {
-            announce(format_args!(
-                "skipping the tests that need ClickHouse and DuckDB, which could not be \
-                 installed: {error:#}"
-            ));
-            Ok(())
-        }
-    }
+    python::check_installed(engines.install(), "ClickHouse and DuckDB", "", required)
 }
 
 struct Engines {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     apt::Apt,
-    command::{run, succeeds},
+    command::{announce, run, succeeds},
     privilege::Privilege,
 };
 
@@ -36,4 +36,26 @@ pub fn pip<S: AsRef<OsStr>>(
     let mut pip = Command::new(environment.join("bin/python3"));
     pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
     run(pip.args(args), what)
+}
+
+/// Passes on whether `tools`, which tests need, were installed: what failed is reported, and is an
+/// error where they are `required`. `instead` is what helps without an installation.
+pub fn check_installed(
+    installed: Result<()>,
+    tools: &str,
+    instead: &str,
+    required: bool,
+) -> Result<()> {
+    let Err(error) = installed else {
+        return Ok(());
+    };
+    if required {
+        return Err(error.context(format!(
+            "the tests need {tools}, which could not be installed; {instead}unset CI to skip the tests that need them"
+        )));
+    }
+    announce(format_args!(
+        "skipping the tests that need {tools}, which could not be installed: {error:#}"
+    ));
+    Ok(())
 }

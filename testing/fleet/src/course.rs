@@ -146,21 +146,9 @@ impl Play<'_> {
                 self.server.is_reset(answered + KEEPALIVE + WAY);
             }
             Course::FinsLost => self.fins_get_lost(answered),
-            Course::Leaked => {
-                self.is_idle(Nanos::from_millis(1));
-                self.client.closes(answered);
-                self.server.is_closed_by_peer(answered + WAY, true);
-                self.client.is_acknowledged(answered + WAY + WAY);
-                let timer = self.minisocket();
-                self.client.minisocket_expires(answered + timer);
-            }
+            Course::Leaked => self.server_stays_open(answered),
             Course::ClosedLate(late) => {
-                self.is_idle(Nanos::from_millis(1));
-                self.client.closes(answered);
-                self.server.is_closed_by_peer(answered + WAY, true);
-                self.client.is_acknowledged(answered + WAY + WAY);
-                let timer = self.minisocket();
-                self.client.minisocket_expires(answered + timer);
+                self.server_stays_open(answered);
                 self.server.closes(answered + late);
                 self.server.is_reset(answered + late + WAY + WAY);
             }
@@ -201,6 +189,16 @@ impl Play<'_> {
     fn client_closes(&mut self, at: Nanos, at_once: bool) {
         self.client.closes(at);
         self.server_follows(at, at_once);
+    }
+
+    /// The client closes, and the server does not.
+    fn server_stays_open(&mut self, at: Nanos) {
+        self.is_idle(Nanos::from_millis(1));
+        self.client.closes(at);
+        self.server.is_closed_by_peer(at + WAY, true);
+        self.client.is_acknowledged(at + WAY + WAY);
+        let timer = self.minisocket();
+        self.client.minisocket_expires(at + timer);
     }
 
     /// The server gets the client's FIN of `at`.

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on panics"
 )]
 
+pub mod browser;
 pub mod chart;
 pub mod command;
 pub mod descriptors;

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::event::Task;
-use crate::types::{Owner, OwnerSource, SharedOwner, Thread};
+use crate::types::{Owner, OwnerSource, SharedOwner};
 
 /// The most distinct owners that are kept. Beyond that the collection starts anew; the connections
 /// keep theirs.
@@ -23,7 +23,7 @@ impl Owners {
     pub fn find_or_add(&mut self, task: Option<&Task>, source: OwnerSource) -> Option<SharedOwner> {
         let task = task?;
         let thread = task.thread;
-        let hash = hash_of(&self.hasher, task.pid, task.uid, source, thread);
+        let hash = self.hasher.hash_one((task.pid, task.uid, source, thread));
         let is = |owner: &SharedOwner| {
             (owner.pid, owner.uid, owner.source) == (task.pid, task.uid, source)
                 && (owner.cgroup, owner.thread) == (task.cgroup, thread)
@@ -45,20 +45,10 @@ impl Owners {
         });
         let hasher = &self.hasher;
         self.known.insert_unique(hash, owner.clone(), |owner| {
-            hash_of(hasher, owner.pid, owner.uid, owner.source, owner.thread)
+            hasher.hash_one((owner.pid, owner.uid, owner.source, owner.thread))
         });
         Some(owner)
     }
-}
-
-fn hash_of(
-    hasher: &RandomState,
-    pid: u32,
-    uid: u32,
-    source: OwnerSource,
-    thread: Option<Thread>,
-) -> u64 {
-    hasher.hash_one((pid, uid, source, thread))
 }
 
 /// Returns whether the task's name without its padding, which may be anything behind a NUL, is this

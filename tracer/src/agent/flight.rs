@@ -1,15 +1,13 @@
 //! Opens the agent's flight recorder, and says what commands need to read it.
 
-use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use rustix::process::geteuid;
 
 use super::config::FlightConfig;
 use super::output_locks::take_lock;
+use super::state_directory::in_state_directory;
 use crate::agent_socket::FlightStatus;
 use crate::flight_recorder::{DEFAULT_FOLDER, FlightRecorder, LOCK_NAME};
 use crate::notice::notice;
@@ -17,13 +15,8 @@ use crate::safe_path;
 use crate::session::{Live, Session, now};
 use tcpclose_core::types::Nanos;
 
-/// The environment variable in which systemd names the folder of `StateDirectory=`, and the name of
-/// the folder there.
-const FOLDER_VARIABLE: &str = "STATE_DIRECTORY";
+/// The name of the folder in that of `StateDirectory=`.
 const FOLDER_NAME: &str = "flight";
-
-/// The bits of a mode that allow its group or everybody to write.
-const OTHERS_MAY_WRITE: u32 = 0o022;
 
 /// Starts the flight recorder, if there is to be one. The agent works without it, too.
 pub(super) fn start(config: &FlightConfig, session: &mut Session<Live>) {
@@ -42,16 +35,9 @@ pub(super) fn start(config: &FlightConfig, session: &mut Session<Live>) {
 }
 
 fn folder(config: &FlightConfig) -> PathBuf {
-    if let Some(folder) = &config.directory {
-        return folder.clone();
-    }
-    // systemd separates several folders by colons.
-    let folders = std::env::var_os(FOLDER_VARIABLE).unwrap_or_default();
-    let first = std::env::split_paths(&folders).next();
-    match first.filter(|first| first.is_absolute()) {
-        Some(first) => first.join(FOLDER_NAME),
-        None => DEFAULT_FOLDER.into(),
-    }
+    let configured = config.directory.clone();
+    let folder = configured.or_else(|| in_state_directory(FOLDER_NAME));
+    folder.unwrap_or_else(|| DEFAULT_FOLDER.into())
 }
 
 fn open(
@@ -60,10 +46,7 @@ fn open(
     session: &Session<Live>,
     at: Nanos,
 ) -> anyhow::Result<FlightRecorder> {
-    safe_path::create_folders(folder)?;
-    let found = fs::metadata(folder)?;
-    let is_own = found.uid() == 0 || found.uid() == geteuid().as_raw();
-    if !is_own || found.mode() & OTHERS_MAY_WRITE != 0 {
+    if !safe_path::create_folders(folder)? {
         bail!("others may write to it: take a directory that only the agent's user may write to");
     }
     let lock = folder.join(LOCK_NAME);

@@ -15,6 +15,7 @@ mod sd_notify;
 mod self_test;
 mod serving;
 mod socket_server;
+mod state_directory;
 mod state_file;
 mod wakeups;
 

@@ -237,15 +237,14 @@ impl SpanReader {
         let is_next = head.session == before.head.session && *number == before.number + 1;
         let is_whole = before.reader.has_end();
         let was_damaged = std::mem::take(&mut self.is_damaged);
-        if is_next && is_whole && head.lost_before == 0 && !was_damaged {
-            reader.skip_snapshot();
+        if is_next && is_whole {
+            // What is missing within a segment was counted there, and what is known now repairs it.
+            if head.lost_before == 0 && !was_damaged {
+                reader.skip_snapshot();
+            }
             return None;
         }
         self.unfinished += usize::from(!is_whole);
-        // What is missing within a segment was counted where it is missing.
-        if is_next && is_whole && was_damaged {
-            return None;
-        }
         let is_other = head.session != before.head.session;
         if head.lost_before > 0 || (is_other && is_whole) {
             return None;

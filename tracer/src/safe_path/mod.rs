@@ -199,8 +199,10 @@ impl ResolvedPath {
 }
 
 /// Makes a folder and those above it, where they do not exist. Follows no link of a stranger.
-pub(crate) fn create_folders(path: &Path) -> io::Result<()> {
-    walk(path, true, Trust::Own).map(drop)
+/// Returns whether only root and the user of this process may place names in the folder.
+pub(crate) fn create_folders(path: &Path) -> io::Result<bool> {
+    let (folder, _) = walk(path, true, Trust::Own)?;
+    Ok(is_private(&fstat(&folder)?))
 }
 
 /// Opens a file to read it. Links of strangers in folders that all users may write to are not
@@ -305,10 +307,7 @@ fn read_link(folder: &OwnedFd, name: &OsStr, trust: Trust) -> io::Result<OsStrin
 
 /// Checks that no stranger has placed this file or link in this folder.
 fn check(entry: &Stat, folder: &Stat) -> Result<(), Untrusted> {
-    let user = rustix::process::geteuid().as_raw();
-    let is_ours = |stat: &Stat| stat.st_uid == 0 || stat.st_uid == user;
-    let others_may_write = Mode::WGRP | Mode::WOTH;
-    if is_ours(folder) && !Mode::from_raw_mode(folder.st_mode).intersects(others_may_write) {
+    if is_private(folder) {
         return Ok(());
     }
     if !is_ours(entry) {
@@ -318,4 +317,17 @@ fn check(entry: &Stat, folder: &Stat) -> Result<(), Untrusted> {
         0 | 1 => Ok(()),
         _ => Err(Untrusted::ManyNames),
     }
+}
+
+/// Returns whether only root and the user of this process may place names in a folder.
+fn is_private(folder: &Stat) -> bool {
+    is_ours(folder) && !others_may_write(folder)
+}
+
+fn is_ours(stat: &Stat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+fn others_may_write(folder: &Stat) -> bool {
+    Mode::from_raw_mode(folder.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }

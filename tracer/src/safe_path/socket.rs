@@ -7,13 +7,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, chmodat, fstat, renameat, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmodat, fstat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{ResolvedPath, open_folder};
+use super::{ResolvedPath, is_private, open_folder, others_may_write};
 
 /// A user who may write to a socket may connect to it.
 const SOCKET_MODE: Mode = Mode::from_raw_mode(0o600);
@@ -84,12 +82,7 @@ impl ResolvedPath {
         let folder = fstat(&self.folder)?;
         let above = open_folder(&self.folder, "..".as_ref(), OFlags::empty())?;
         let above = fstat(&above)?;
-        let user = rustix::process::geteuid().as_raw();
-        let is_placed_by_us = matches!(above.st_uid, uid if uid == 0 || uid == user);
-        Ok(folder.st_uid == uid
-            && is_placed_by_us
-            && !others_may_write(&folder)
-            && !others_may_write(&above))
+        Ok(folder.st_uid == uid && !others_may_write(&folder) && is_private(&above))
     }
 
     /// Checks that here is a socket that no stranger has placed, or nothing.
@@ -119,8 +112,4 @@ impl Drop for BoundSocket {
             let _ = unlinkat(folder, name, AtFlags::empty());
         }
     }
-}
-
-fn others_may_write(folder: &Stat) -> bool {
-    Mode::from_raw_mode(folder.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }

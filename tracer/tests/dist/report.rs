@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tcpclose_kit::browser::make_headless;
 use tcpclose_kit::scratch::Scratch;
 
 use crate::tool::{find, run};
@@ -22,18 +23,8 @@ fn page(folder: &Scratch) -> PathBuf {
 /// A browser without a window that looks nothing up.
 fn browser(profile: &Path) -> Option<Command> {
     let mut chromium = find("chromium")?;
-    chromium.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--enable-logging=stderr",
-    ]);
-    chromium.arg(format!("--user-data-dir={}", profile.display()));
+    make_headless(&mut chromium, profile);
+    chromium.arg("--enable-logging=stderr");
     Some(chromium)
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
-use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::{browser::make_headless, scratch::Scratch};
 
 use super::picture::RECORDING;
 use crate::command::{announce, find_program, run, stdout_of};
@@ -44,24 +44,9 @@ pub fn photograph(page: &str, to: &Path) -> Result<bool> {
     let html = folder.path("report.html");
     fs::write(&html, page).context("cannot write the page")?;
     let mut browser = Command::new(chromium);
+    make_headless(&mut browser, &folder.path("profile"));
     browser
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
         .args(["--hide-scrollbars", &format!("--window-size={WINDOW}")])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.path("profile").display()
-        ))
         .arg(format!("--screenshot={}", to.display()))
         .arg(format!("file://{}", html.display()))
         .stdout(Stdio::null())

@@ -182,9 +182,7 @@ impl Config {
         }
         config
     }
-}
 
-impl Config {
     /// Returns what all records of the agent have in common.
     ///
     /// # Errors

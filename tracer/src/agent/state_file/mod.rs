@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::output_locks::take_lock;
+use super::state_directory::in_state_directory;
 use crate::metrics::StateWrites;
 use crate::notice::notice;
 use crate::plural::plural;
@@ -33,9 +34,7 @@ pub(super) const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// The most sockets that are stuck, or may be, in the file that is written from time to time.
 const MAX_STUCK: usize = 1 << 16;
 
-/// The environment variable in which systemd names the folder of `StateDirectory=`, and the name of
-/// the file there.
-const FOLDER_VARIABLE: &str = "STATE_DIRECTORY";
+/// The name of the file in the folder of `StateDirectory=`.
 const FILE_NAME: &str = "state";
 
 /// The file of an agent that runs.
@@ -55,10 +54,7 @@ pub(super) fn path(configured: Option<&Path>) -> Option<PathBuf> {
     if let Some(configured) = configured {
         return (!configured.as_os_str().is_empty()).then(|| configured.to_owned());
     }
-    // systemd separates several folders by colons.
-    let folders = std::env::var_os(FOLDER_VARIABLE)?;
-    let first = std::env::split_paths(&folders).next()?;
-    first.is_absolute().then(|| first.join(FILE_NAME))
+    in_state_directory(FILE_NAME)
 }
 
 impl StateFile {

@@ -1,5 +1,6 @@
 //! JSON lines, version 1: the records themselves are in `json/record/` and `json/summary/`.
 
+mod close_counts;
 mod counts_by_word;
 mod record;
 mod serializer;

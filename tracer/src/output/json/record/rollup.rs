@@ -6,8 +6,7 @@ use super::parts::{Address, VERSION, netns};
 use super::sample::Sample;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
-use crate::output::json::counts_by_word::CountsByWord;
-use tcpclose_core::finding::{Cause, ClosePath, Initiator};
+use crate::output::json::close_counts::CloseCounts;
 use tcpclose_core::summary::{self, RollupCounts, ServiceAddress, Sum};
 use tcpclose_core::types::Nanos;
 
@@ -24,19 +23,12 @@ pub(in crate::output::json) struct Rollup {
     peer: Option<Address>,
     closed: u64,
     abnormal: u64,
-    closes: Closes,
+    closes: CloseCounts,
     lifetime: Times,
     bytes: Bytes,
     exact: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<Sample>,
-}
-
-#[derive(Serialize)]
-struct Closes {
-    path: CountsByWord<ClosePath>,
-    initiator: CountsByWord<Initiator>,
-    cause: CountsByWord<Option<Cause>>,
 }
 
 #[derive(Serialize)]
@@ -102,11 +94,7 @@ impl Rollup {
             peer,
             closed: closes.total(),
             abnormal: causes.total(),
-            closes: Closes {
-                path: CountsByWord(closes.by(|(path, _)| path), ClosePath::into),
-                initiator: CountsByWord(closes.by(|(_, initiator)| initiator), Initiator::into),
-                cause: CountsByWord(causes.clone(), |cause| cause.map_or("unknown", Into::into)),
-            },
+            closes: CloseCounts::new(closes, causes),
             lifetime: Times {
                 count: lifetime.count,
                 sum_ms: rounded_ms(Nanos(u64::try_from(lifetime.sum).unwrap_or(u64::MAX))),

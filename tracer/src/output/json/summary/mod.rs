@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::close_counts::CloseCounts;
 use super::counts_by_word::CountsByWord;
 use super::record::{Address, Sample, VERSION, netns, rounded_share};
 use crate::cgroup_names::CgroupNames;
@@ -19,9 +20,7 @@ use crate::usage::Usage;
 use idle_timeouts::IdleTimeouts;
 use ranked::{ClosesAndResets, RankedList, RankedPeer, RankedProcess};
 use stuck::StuckSection;
-use tcpclose_core::finding::{
-    Cause, ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd,
-};
+use tcpclose_core::finding::{LossLocation, ResetReason, Side, TimeWaitEnd};
 use tcpclose_core::summary::{DurationStats, PortPressure};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
@@ -34,7 +33,7 @@ pub(super) struct Summary<'a> {
     from: Rfc3339,
     to: Rfc3339,
     connections: Connections,
-    closes: Closes,
+    closes: CloseCounts,
     resets: Resets,
     states: States,
     time_wait: TimeWait,
@@ -93,11 +92,7 @@ impl<'a> Summary<'a> {
                 live: now.live,
                 waiting_for_fin: now.waiting_for_fin,
             },
-            closes: Closes {
-                path: CountsByWord(closes.by(|(path, _)| path), ClosePath::into),
-                initiator: CountsByWord(closes.by(|(_, initiator)| initiator), Initiator::into),
-                cause: CountsByWord(causes.clone(), |cause| cause.map_or("unknown", Into::into)),
-            },
+            closes: CloseCounts::new(closes, causes),
             resets: Resets {
                 by: CountsByWord(resets.by(|(by, _)| by), Side::into),
                 reason: CountsByWord(resets.by(|(_, reason)| reason), |reason| {
@@ -149,13 +144,6 @@ struct Connections {
     closed: u64,
     live: u64,
     waiting_for_fin: u64,
-}
-
-#[derive(Serialize)]
-struct Closes {
-    path: CountsByWord<ClosePath>,
-    initiator: CountsByWord<Initiator>,
-    cause: CountsByWord<Option<Cause>>,
 }
 
 #[derive(Serialize)]
