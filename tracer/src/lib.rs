@@ -36,6 +36,7 @@ pub mod recording;
 mod safe_path;
 pub mod sampling;
 pub mod session;
+mod small_file;
 mod sockstat;
 mod stuck;
 pub mod summary;

@@ -1,16 +1,14 @@
 //! Where the key of pair ids comes from: the value itself, or a file.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use rustix::fs::OFlags;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::pair_id::PairKey;
-use crate::safe_path;
+use crate::small_file::read_small_file;
 
 /// The largest file in bytes. A key has 32.
 const MAX_FILE_LEN: u64 = 4_096;
@@ -47,10 +45,7 @@ impl PairKeySource {
 }
 
 fn read(file: &Path) -> anyhow::Result<PairKey> {
-    let file = safe_path::open_to_read(file, OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    anyhow::ensure!(file.metadata()?.is_file(), "it is not a regular file");
-    let mut text = String::new();
-    file.take(MAX_FILE_LEN).read_to_string(&mut text)?;
+    let text = String::from_utf8(read_small_file(file, MAX_FILE_LEN)?)?;
     let key = PairKey::from_hex(text.trim());
     key.context("it does not have 32 hexadecimal digits and nothing else")
 }

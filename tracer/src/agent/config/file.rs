@@ -1,12 +1,11 @@
-//! Reads the configuration's file, which may be anything, in bounded time and memory.
+//! Reads the configuration's file.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use thiserror::Error;
 
-use crate::safe_path;
+use crate::small_file::{SmallFileError, read_small_file};
 
 /// The largest file in bytes. The default configuration has three kilobytes.
 const MAX_LEN: u64 = 1 << 20;
@@ -15,7 +14,7 @@ const MAX_LEN: u64 = 1 << 20;
 #[derive(Debug, Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("it is not a regular file; name one that is")]
     NotRegular,
     #[error("it is longer than {MAX_LEN} bytes, the most that a configuration may have")]
@@ -24,24 +23,19 @@ pub(super) enum ReadError {
     NotText,
 }
 
-/// Returns the text of a file. Waits neither for the writer of a pipe nor for a terminal.
-pub(super) fn read(path: &Path) -> Result<String, ReadError> {
-    let opened = match safe_path::open_to_read(path, OFlags::NONBLOCK | OFlags::NOCTTY) {
-        // A regular file that another program has leased, such as a file server: it is free soon.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            safe_path::open_to_read(path, OFlags::NOCTTY)
+impl From<SmallFileError> for ReadError {
+    fn from(error: SmallFileError) -> Self {
+        match error {
+            SmallFileError::Io(error) => Self::Io(error),
+            SmallFileError::NotRegular => Self::NotRegular,
+            SmallFileError::TooLong => Self::TooLong,
         }
-        opened => opened,
-    };
-    let file = opened?;
-    if !file.metadata()?.is_file() {
-        return Err(ReadError::NotRegular);
     }
-    let mut text = Vec::new();
-    file.take(MAX_LEN + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_LEN {
-        return Err(ReadError::TooLong);
-    }
+}
+
+/// Returns the text of a file.
+pub(super) fn read(path: &Path) -> Result<String, ReadError> {
+    let text = read_small_file(path, MAX_LEN)?;
     String::from_utf8(text).map_err(|_| ReadError::NotText)
 }
 

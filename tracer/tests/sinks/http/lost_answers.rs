@@ -66,12 +66,7 @@ fn what_is_given_up_after_a_lost_answer_is_uncertain_too() {
 /// A receiver that was restarted while nothing was to be sent is no outage.
 #[test]
 fn a_connection_that_went_while_idle_is_made_again_in_silence() {
-    let first = Receiver::start();
-    let address = first.address;
-    let (mut sink, messages) = start(&config(address, "batch_delay = '10ms'"));
-    sink.offer(&close(1));
-    wait_until("the first is taken", || sink.counts().written == 1);
-    drop(first);
+    let (address, mut sink, messages) = start_and_kill_receiver();
     std::thread::sleep(Duration::from_millis(20));
     let second = Receiver::start_at(address);
     sink.offer(&close(2));

@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tcpclose::output::sink::SinkConfig;
+use tcpclose::output::sink::{Sink, SinkConfig};
 
 use self::receiver::Answer;
 pub use self::receiver::Receiver;
 #[cfg(feature = "otlp")]
 use crate::collector::Protocol;
 use crate::findings::{
-    assert_adds_up, close, long, loss, record, render_context, start, summary, time_wait,
+    Messages, assert_adds_up, close, long, loss, record, render_context, start, summary, time_wait,
     try_start, wait_until,
 };
 #[cfg(feature = "otlp")]
@@ -158,14 +158,19 @@ fn a_batch_that_is_too_large_is_divided() {
     assert_eq!(sink.finish(long()).failed, 1);
 }
 
-#[test]
-fn a_receiver_that_was_killed_is_found_again() {
-    let first = Receiver::start();
-    let address = first.address;
+/// An output whose receiver has taken the first record, and is gone.
+fn start_and_kill_receiver() -> (SocketAddr, Sink, Messages) {
+    let receiver = Receiver::start();
+    let address = receiver.address;
     let (mut sink, messages) = start(&config(address, "batch_delay = '10ms'"));
     sink.offer(&close(1));
     wait_until("the first is taken", || sink.counts().written == 1);
-    drop(first);
+    (address, sink, messages)
+}
+
+#[test]
+fn a_receiver_that_was_killed_is_found_again() {
+    let (address, mut sink, messages) = start_and_kill_receiver();
     for id in 2..=1_000 {
         sink.offer(&close(id));
     }

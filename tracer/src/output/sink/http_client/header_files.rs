@@ -1,14 +1,13 @@
 //! Headers whose values are in files: tokens that the configuration does not show.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use hyper::header::{HeaderMap, HeaderValue};
-use rustix::fs::OFlags;
 
 use crate::output::sink::config::RequestHeaders;
 use crate::output::sink::destination_error::DestinationError;
-use crate::safe_path;
+use crate::small_file::{SmallFileError, read_small_file};
 
 /// The largest value of a header in bytes. Tokens have a few thousand at most.
 const MAX_VALUE_LEN: u64 = 16 * 1024;
@@ -35,15 +34,11 @@ pub(in crate::output::sink) fn read_headers(
 /// Reads a value. The newline at a file's end, which editors make, does not belong to it.
 fn read_value(file: &Path) -> io::Result<HeaderValue> {
     let invalid = |problem| io::Error::new(io::ErrorKind::InvalidData, problem);
-    let file = safe_path::open_to_read(file, OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    if !file.metadata()?.is_file() {
-        return Err(invalid("it is not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_VALUE_LEN + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_VALUE_LEN {
-        return Err(invalid("it is too long for the value of a header"));
-    }
+    let text = read_small_file(file, MAX_VALUE_LEN).map_err(|error| match error {
+        SmallFileError::Io(error) => error,
+        SmallFileError::NotRegular => invalid("it is not a regular file"),
+        SmallFileError::TooLong => invalid("it is too long for the value of a header"),
+    })?;
     let text = text.trim_ascii();
     if text.is_empty() {
         return Err(invalid("it is empty"));
